@@ -1,0 +1,149 @@
+"""Which generation a build works on: one that was begun, or a new one that is read from the corpus here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from embedsearch.ann import choose_kind
+from embedsearch.build.ingest import index_words, read_corpus, source_of
+from embedsearch.build.options import BuildOptions, Progress
+from embedsearch.corpus import sample_path
+from embedsearch.encoders import ModelSpec, Recipe
+from embedsearch.errors import RecipeMismatch
+from embedsearch.store.atomic import remove
+from embedsearch.store.catalogue import Catalogue
+from embedsearch.store.manifest import CorpusNote, FileEntry, Generation, now
+from embedsearch.store.writer import StoreWriter
+from embedsearch.texts import Template
+from embedsearch.transform import TransformSpec
+
+DEFAULT_TEMPLATE = "{abstract}"
+DEFAULT_DTYPE = "float16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The generation to work on; `read` if papers were read for it, `empty_ids` the first few without an abstract."""
+
+    generation: Generation
+    read: bool
+    empty_ids: tuple[str, ...] = ()
+
+
+def begin(
+    writer: StoreWriter,
+    corpus: str | Path | None,
+    *,
+    spec: ModelSpec,
+    recipe: Recipe,
+    options: BuildOptions,
+    progress: Progress,
+) -> Begun:
+    """Choose or make the generation. Raises RecipeMismatch where the store is another and may not be replaced."""
+    known = writer.newest
+    replaces = options.overwrite and (writer.manifest is None or writer.manifest.building is None)
+    if corpus is None:
+        corpus = sample_path() if known is None else writer.folder
+    differences = _differences(known, recipe, options) if known is not None else []
+    if known is not None and differences and not options.overwrite:
+        raise RecipeMismatch(
+            f"expected vectors made as those in {writer.folder}, found {'; '.join(differences)}; replace them with"
+            " --overwrite, or name another --index"
+        )
+    may_go_on = known if known is not None and not replaces and not differences else None
+    if may_go_on is not None and _same_source(corpus, may_go_on, writer.folder, options):
+        return Begun(generation=_with_ann(writer, may_go_on, options), read=False)
+
+    template = Template.parse(options.template or (known.template if known is not None else DEFAULT_TEMPLATE))
+    number = writer.next_number
+    papers, note, empty_ids = read_corpus(
+        writer.folder, corpus, number=number, template=template, options=options, progress=progress
+    )
+    if may_go_on is not None and note.checksum == may_go_on.corpus.checksum:
+        remove(writer.folder / papers.name)
+        return Begun(generation=_with_ann(writer, may_go_on, options), read=True, empty_ids=empty_ids)
+    if known is not None and not options.overwrite:
+        remove(writer.folder / papers.name)
+        raise RecipeMismatch(
+            f"expected the {known.n_papers:,} papers from {known.corpus.source} that {writer.folder} holds, found others"
+            f" in {note.source}; replace them with --overwrite, or name another --index"
+        )
+    words = index_words(writer.folder, papers, number=number, progress=progress)
+    made = _generation(
+        number,
+        papers,
+        words,
+        note,
+        n_papers=len(Catalogue(writer.folder / papers.name)),
+        known=known,
+        spec=spec,
+        recipe=recipe,
+        template=template,
+        options=options,
+    )
+    return Begun(generation=writer.begin(made), read=True, empty_ids=empty_ids)
+
+
+def _generation(
+    number: int,
+    papers: FileEntry,
+    words: list[FileEntry],
+    note: CorpusNote,
+    *,
+    n_papers: int,
+    known: Generation | None,
+    spec: ModelSpec,
+    recipe: Recipe,
+    template: Template,
+    options: BuildOptions,
+) -> Generation:
+    fitted = options.transform or (known.transform if known is not None else None)
+    return Generation(
+        number=number,
+        created=now(),
+        updated=now(),
+        n_papers=n_papers,
+        corpus=note,
+        model=spec.as_dict(),
+        recipe=recipe.as_dict(),
+        template=template.source,
+        transform=str(TransformSpec.parse(fitted)) if fitted else None,
+        dtype=options.dtype or (known.dtype if known is not None else DEFAULT_DTYPE),
+        shard_rows=options.shard_rows,
+        ann_kind=(options.ann or choose_kind(n_papers)).value,
+        papers=papers,
+        keywords=words,
+    )
+
+
+def _differences(known: Generation, recipe: Recipe, options: BuildOptions) -> list[str]:
+    """One phrase for each thing that was asked for and is otherwise in the store, the store's first."""
+    found = Recipe.from_dict(known.recipe).differences(recipe)
+    for name in ("template", "transform", "dtype"):
+        asked, has = getattr(options, name), getattr(known, name)
+        if asked is not None and asked != has:
+            found.append(f"{name} {has!r} against {asked!r}")
+    return found
+
+
+def _same_source(corpus: str | Path, known: Generation, folder: Path, options: BuildOptions) -> bool:
+    """Whether it is clear without reading that `corpus` holds what `known` was made of."""
+    asked = options.of_corpus()
+    if Path(corpus) == folder:
+        return asked in (known.corpus.options, BuildOptions().of_corpus())
+    source, stamp = source_of(corpus)
+    return stamp is not None and (source, stamp, asked) == (
+        known.corpus.source,
+        known.corpus.stamp,
+        known.corpus.options,
+    )
+
+
+def _with_ann(writer: StoreWriter, known: Generation, options: BuildOptions) -> Generation:
+    """Another kind of index needs no new vectors: until it is built, search is exact."""
+    if options.ann is None or options.ann.value == known.ann_kind:
+        return known
+    return writer.update(msgspec.structs.replace(known, ann_kind=options.ann.value, ann=None, complete=False))

@@ -1,0 +1,134 @@
+"""Embedding: each shard of rows that has no vectors yet is encoded, written and committed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import numpy as np
+
+from embedsearch.ann import AnnKind
+from embedsearch.build.options import Progress, Stage, Step
+from embedsearch.encoders import Encoded, Encoder, Role
+from embedsearch.errors import BadVector, StoreError
+from embedsearch.store.catalogue import Catalogue
+from embedsearch.store.manifest import Generation, Shard
+from embedsearch.store.vectors import write_shard
+from embedsearch.store.writer import StoreWriter
+from embedsearch.texts import Template
+
+
+def embed(writer: StoreWriter, generation: Generation, encoder: Encoder, *, progress: Progress) -> Generation:
+    """Embed what is missing; returns the generation with all its shards."""
+    done = {shard.first_row for shard in generation.shards}
+    todo = [first for first in generation.first_rows if first not in done]
+    if not todo:
+        return generation
+    _check_space(writer, generation, encoder.dim)
+    (writer.folder / "vectors").mkdir(exist_ok=True)
+    texts = _Texts(Catalogue(writer.folder / generation.papers.name), Template.parse(generation.template), generation)
+    tally = _Tally(generation, progress)
+    for first, encoded in _encoded(encoder, texts, todo, tally):
+        shard = Shard(
+            file=write_shard(
+                writer.folder,
+                number=first // generation.shard_rows + 1,
+                vectors=encoded.vectors,
+                dtype=generation.dtype,
+            ),
+            first_row=first,
+            n_rows=len(encoded.vectors),
+            n_tokens=int(encoded.n_tokens.sum()),
+            n_truncated=int(encoded.truncated.sum()),
+            made_with=dict(encoder.made_with),
+        )
+        generation = writer.update(
+            msgspec.structs.replace(generation, shards=[*generation.shards, shard], dim=encoded.vectors.shape[1])
+        )
+        tally.committed(shard)
+    return generation
+
+
+class _Texts:
+    """The texts of a shard's papers."""
+
+    def __init__(self, catalogue: Catalogue, template: Template, generation: Generation) -> None:
+        self._catalogue = catalogue
+        self._template = template
+        self._size = generation.shard_rows
+
+    def __call__(self, first: int) -> list[str]:
+        return [self._template.render(stored.paper) for stored in self._catalogue.span(first, first + self._size)]
+
+    def id(self, row: int) -> str:
+        return self._catalogue.ids(np.array([row]))[0]
+
+
+def _encoded(encoder: Encoder, texts: _Texts, firsts: Sequence[int], tally: _Tally) -> Iterator[tuple[int, Encoded]]:
+    """(first row, vectors) of each shard. The next one is read and tokenised while this one is in the model."""
+    with ThreadPoolExecutor(1) as ahead:
+        waiting = ahead.submit(lambda: encoder.prepare(texts(firsts[0]), role=Role.DOCUMENT))
+        for first, following in zip(firsts, [*firsts[1:], None], strict=True):
+            prepared = waiting.result()
+            if following is not None:
+                waiting = ahead.submit(lambda next_=following: encoder.prepare(texts(next_), role=Role.DOCUMENT))
+            tally.prepared(prepared.n_tokens)
+            try:
+                yield first, encoder.encode_prepared(prepared, progress=tally.batch)
+            except BadVector as error:
+                raise BadVector(
+                    f"paper {texts.id(first + error.position)}: {error}", position=error.position
+                ) from error
+
+
+class _Tally:
+    """Counts for the progress of embedding."""
+
+    def __init__(self, generation: Generation, progress: Progress) -> None:
+        self._progress = progress
+        self._total = generation.n_papers
+        self._before = generation.n_embedded
+        self._n_truncated = sum(shard.n_truncated for shard in generation.shards)
+        self._n_texts = self._n_tokens = 0
+        self._seen_texts = self._seen_tokens = 0  # of shards that are tokenised, embedded or not
+
+    def prepared(self, n_tokens: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+        """A shard was tokenised: what the rest will take can be told from it."""
+        self._seen_texts += len(n_tokens)
+        self._seen_tokens += int(n_tokens.sum())
+        self.batch(0, 0)
+
+    def batch(self, n_texts: int, n_tokens: int) -> None:
+        """A batch was embedded."""
+        self._n_texts += n_texts
+        self._n_tokens += n_tokens
+        self._progress(
+            Step(
+                stage=Stage.EMBED,
+                done=self._before + self._n_texts,
+                total=self._total,
+                n_papers=self._n_texts,
+                n_tokens=self._n_tokens,
+                n_tokens_expected=round(self._seen_tokens / self._seen_texts * (self._total - self._before)),
+                n_truncated=self._n_truncated,
+            )
+        )
+
+    def committed(self, shard: Shard) -> None:
+        """A shard is safe."""
+        self._n_truncated += shard.n_truncated
+
+
+def _check_space(writer: StoreWriter, generation: Generation, dim: int) -> None:
+    """Say that the disk is too small before hours of work, not after."""
+    left = generation.n_papers - generation.n_embedded
+    needed = dim * left * np.dtype(generation.dtype).itemsize
+    if generation.ann_kind == AnnKind.FLAT.value:
+        needed += dim * generation.n_papers * np.dtype(np.float32).itemsize
+    free = shutil.disk_usage(writer.folder).free
+    if needed > free:
+        raise StoreError(
+            f"expected {needed / 1e6:,.0f} MB of free disk for vectors in {writer.folder}, found {free / 1e6:,.0f} MB"
+        )

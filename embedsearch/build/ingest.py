@@ -1,0 +1,142 @@
+"""Ingest: a corpus is read once, into the catalogue and the keyword index of a new generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedsearch import keywords
+from embedsearch.build.options import BuildOptions, Progress, Stage, Step
+from embedsearch.corpus import CONTENT_ID_PREFIX, open_corpus
+from embedsearch.errors import CorpusError
+from embedsearch.records import Paper
+from embedsearch.store.atomic import new_path
+from embedsearch.store.catalogue import Catalogue, CatalogueWriter
+from embedsearch.store.manifest import MANIFEST_NAME, CorpusNote, FileEntry, describe, read_manifest
+from embedsearch.texts import Template
+
+REPORT_EVERY = 500
+NAMED_EMPTY = 5
+
+
+class StoreCorpus:
+    """The papers of another store, so that a second model need not read 5 GB again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = str(folder)
+        self._catalogue = Catalogue(folder / read_manifest(folder).serving.papers.name)
+        self._n_read = 0
+
+    def __iter__(self) -> Iterator[Paper]:
+        for stored in self._catalogue.span(0, len(self._catalogue)):
+            self._n_read = stored.row + 1
+            yield stored.paper
+
+    def fraction(self) -> float | None:
+        """The share read so far."""
+        return self._n_read / max(1, len(self._catalogue))
+
+
+def source_of(corpus: str | Path) -> tuple[str, list[int] | None]:
+    """The name of a corpus, and a stamp that changes when it does: equal stamps save reading it again."""
+    if str(corpus) == "-":
+        return "standard input", None
+    path = Path(corpus)
+    kept = path / MANIFEST_NAME if path.is_dir() else path
+    try:
+        status = kept.stat()
+    except OSError:
+        return str(path), None  # opening it will say what is wrong
+    return str(path.resolve()), [status.st_size, status.st_mtime_ns]
+
+
+@dataclass(slots=True)
+class _Counts:
+    n_read: int = 0
+    n_selected: int = 0
+    n_empty: int = 0
+    n_content_ids: int = 0
+
+
+def read_corpus(
+    folder: Path, corpus: str | Path, *, number: int, template: Template, options: BuildOptions, progress: Progress
+) -> tuple[FileEntry, CorpusNote, tuple[str, ...]]:
+    """Read the papers into the catalogue of generation `number`; also the ids of the first few without an abstract."""
+    is_store = str(corpus) != "-" and (Path(corpus) / MANIFEST_NAME).exists()
+    source, stamp = source_of(corpus)
+    papers = StoreCorpus(Path(corpus)) if is_store else open_corpus(corpus, fields=dict(options.fields))
+    path = folder / f"papers-{number}.sqlite"
+    counts, empty = _Counts(), list[str]()
+    with new_path(path) as temporary:
+        writer = CatalogueWriter(temporary, sample=(options.sample, options.seed) if options.sample else None)
+        try:
+            for paper in _selected(papers, writer, counts, empty, options):
+                writer.add(paper, text=template.render(paper))
+                if counts.n_selected % REPORT_EVERY == 0:
+                    share = papers.fraction()
+                    done, total = (counts.n_read, None) if share is None else (round(1000 * share), 1000)
+                    progress(Step(stage=Stage.READ, done=done, total=total, n_papers=counts.n_selected))
+            if not len(writer):
+                raise CorpusError(f"expected papers with an abstract in {papers.name}, found {_none(counts)}")
+            checksum = writer.finish()
+        finally:
+            writer.close()
+    progress(Step(stage=Stage.READ, done=1000, total=1000, n_papers=counts.n_selected))
+    note = CorpusNote(
+        source=source,
+        stamp=stamp,
+        options=options.of_corpus(),
+        checksum=checksum,
+        n_read=counts.n_read,
+        n_selected=counts.n_selected,
+        n_repeated=writer.n_repeated,
+        n_empty=counts.n_empty,
+        n_content_ids=counts.n_content_ids,
+    )
+    return describe(folder, path), note, tuple(empty)
+
+
+def index_words(folder: Path, papers: FileEntry, *, number: int, progress: Progress) -> list[FileEntry]:
+    """Make the keyword index of generation `number` from its catalogue."""
+    catalogue = Catalogue(folder / papers.name)
+    n_papers, path = len(catalogue), folder / f"keywords-{number}"
+
+    def report(n: int) -> None:
+        if n % REPORT_EVERY == 0 or n == n_papers:
+            progress(Step(stage=Stage.KEYWORDS, done=n, total=n_papers, n_papers=n))
+
+    with new_path(path) as temporary:
+        keywords.build(temporary, catalogue.span(0, n_papers), progress=report)
+    return [describe(folder, file) for file in sorted(path.iterdir())]
+
+
+def _selected(
+    papers: Iterable[Paper], writer: CatalogueWriter, counts: _Counts, empty: list[str], options: BuildOptions
+) -> Iterator[Paper]:
+    """The papers to keep. A later record of an id stands, so one that is not selected takes the earlier one out."""
+    for paper in papers:
+        counts.n_read += 1
+        if not options.selection.matches(paper):
+            writer.discard(paper.id)
+            continue
+        if not paper.abstract.strip():
+            if options.strict:
+                raise CorpusError(
+                    f"expected an abstract in each paper, found none in {paper.id} (record {counts.n_read})"
+                )
+            counts.n_empty += 1
+            empty.extend([paper.id] if len(empty) < NAMED_EMPTY else [])
+            continue
+        counts.n_selected += 1
+        counts.n_content_ids += paper.id.startswith(CONTENT_ID_PREFIX)
+        yield paper
+        if options.limit is not None and len(writer) >= options.limit:
+            return
+
+
+def _none(counts: _Counts) -> str:
+    if not counts.n_read:
+        return "no record at all"
+    left_out = counts.n_read - counts.n_selected - counts.n_empty
+    return f"{counts.n_read:,} records, of which {left_out:,} are not selected and {counts.n_empty:,} have no abstract"

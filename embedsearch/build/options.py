@@ -1,0 +1,104 @@
+"""What can be asked of a build, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from embedsearch.ann import AnnKind
+from embedsearch.corpus import Selection
+from embedsearch.errors import OptionError
+from embedsearch.store.manifest import CorpusNote
+from embedsearch.store.vectors import SHARD_ROWS
+
+DTYPES = ("float16", "float32")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How a store is made. What is None is as the store has it already, or the default in a new one.
+
+    Which papers: `selection` by category and date; `limit` stops after so many; `sample` keeps the n papers with the
+    smallest hash of (`seed`, id), the same ones whatever the order of the corpus; `fields` maps our names to the
+    corpus's columns; `strict` makes an empty abstract an error instead of a paper left out.
+
+    How: `template` (default `{abstract}`), `transform` (`center`, `whiten:K`, `remove-top:K`, `truncate:D`),
+    `dtype` of the stored vectors (default float16), `ann` (default: by the number of papers).
+
+    `overwrite` makes a new generation, which replaces the old one when it is complete.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+    fields: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
+    template: str | None = None
+    transform: str | None = None
+    dtype: str | None = None
+    ann: AnnKind | None = None
+    shard_rows: int = SHARD_ROWS
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "sample", "shard_rows"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"expected {name.replace('_', ' ')} of at least 1, found {value}")
+        if self.dtype not in (*DTYPES, None):
+            raise OptionError(f"expected a stored dtype of {' or '.join(DTYPES)}, found {self.dtype!r}")
+
+    def of_corpus(self) -> dict[str, Any]:
+        """What decides which papers are taken, as JSON can hold it."""
+        return {
+            "categories": list(self.selection.categories),
+            "since": self.selection.since,
+            "until": self.selection.until,
+            "limit": self.limit,
+            "sample": self.sample,
+            "seed": self.seed if self.sample else None,
+            "fields": dict(self.fields),
+            "strict": self.strict,
+        }
+
+
+class Stage(Enum):
+    """What a build is doing; the value is a phrase for people."""
+
+    READ = "reading papers"
+    KEYWORDS = "indexing words"
+    EMBED = "embedding"
+    TRANSFORM = "fitting the transform"
+    ANN = "building the index"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """How far a stage is. `total` is None where it is not known; READ counts thousandths of the file where it can."""
+
+    stage: Stage
+    done: int
+    total: int | None
+    n_papers: int = 0
+    n_tokens: int = 0
+    n_tokens_expected: int | None = None
+    n_truncated: int = 0
+
+
+Progress = Callable[[Step], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReport:
+    """What a build did. `n_embedded` counts this run alone; the rest describes the whole store."""
+
+    n_papers: int
+    n_embedded: int
+    n_truncated: int
+    corpus: CorpusNote
+    empty_ids: tuple[str, ...]
+    already_complete: bool
+    read: bool

@@ -1,0 +1,27 @@
+"""embedsearch info"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from embedsearch.cli.options import format_option, index_option, message_options
+
+
+@click.command(name="info")
+@index_option
+@format_option("table", "json")
+@message_options
+def command(index: Path, format_: str | None) -> None:
+    """Say what an index is and how far it is."""
+    from embedsearch import render
+    from embedsearch.store.info import store_info
+
+    info = store_info(index)
+    if format_ == "json":
+        click.echo(render.to_json(info.as_dict()))
+    else:
+        from rich.console import Console
+
+        Console(highlight=False, markup=False, emoji=False).print(render.info_table(info))

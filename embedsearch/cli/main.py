@@ -1,0 +1,83 @@
+"""The table of commands. Each is imported when it is called, so that help loads nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from embedsearch._version import __version__
+from embedsearch.errors import EmbedsearchError
+
+COMMANDS = {
+    "build-index": ("build_index", "Make an index of a file of papers, or finish one."),
+    "query": ("query", "Find papers by meaning and by words."),
+    "similarity-plot": ("similarity_plot", "Draw how alike a model finds all pairs of papers."),
+    "info": ("info", "Say what an index is and how far it is."),
+    "verify": ("verify", "Check every file of an index."),
+    "models": ("models", "List the models that have a name."),
+}
+
+
+class Commands(click.Group):
+    """Finds a command in the table."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[name]
+        command: click.Command = import_module(f"embedsearch.cli.{module}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+            ctx.fail(f"No command {args[0]!r}: {known}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="embedsearch")
+def cli() -> None:
+    """Search arXiv abstracts by meaning.
+
+    To begin:  embedsearch build-index,  then  embedsearch query "magnetized plasma"
+    """
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 could not be done, 2 the command line is wrong, 130 interrupted."""
+    try:
+        cli.main(prog_name="embedsearch", standalone_mode=False, auto_envvar_prefix="EMBEDSEARCH")
+        sys.stdout.flush()
+        code = 0
+    except EmbedsearchError as error:
+        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        code = 1
+    except click.exceptions.Exit as exit:
+        code = exit.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nInterrupted. What was finished is kept: the same command goes on from there.", err=True)
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

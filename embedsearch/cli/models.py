@@ -1,0 +1,28 @@
+"""embedsearch models"""
+
+from __future__ import annotations
+
+import click
+
+from embedsearch.cli.options import format_option, message_options
+
+
+@click.command(name="models")
+@format_option("table", "json")
+@message_options
+def command(format_: str | None) -> None:
+    """List the models that have a name, and whether they are here.
+
+    Any folder of a model, GGUF file or hub id can be named as well.
+    """
+    from embedsearch import render
+    from embedsearch.encoders.models import NAMED_MODELS
+    from embedsearch.encoders.weights import find_local
+
+    listed = [(model, find_local(model) is not None) for model in NAMED_MODELS.values()]
+    if format_ == "json":
+        click.echo(render.to_json([render.model_dict(model, here=here) for model, here in listed]))
+    else:
+        from rich.console import Console
+
+        Console(highlight=False, markup=False, emoji=False).print(render.models_table(listed))

@@ -1,0 +1,123 @@
+"""The progress of a build: a bar on a terminal, a plain line now and then elsewhere, both on stderr."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from embedsearch.build import BuildReport, Stage, Step
+
+PLAIN_LINE_EVERY = 10.0
+"""Seconds."""
+FORECAST_AFTER = 3.0
+"""Seconds of embedding after which its rate can be told from."""
+
+
+class BuildDisplay:
+    """Call it with each Step."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._quiet = quiet
+        self._stage: Stage | None = None
+        self._task: TaskID | None = None
+        self._began = self._last_line = 0.0
+        self._forecast = False
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+            disable=quiet or not self._console.is_terminal,
+        )
+
+    def __enter__(self) -> BuildDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, step: Step) -> None:
+        """Show how far a build is."""
+        if self._quiet:
+            return
+        now = time.monotonic()
+        if step.stage is not self._stage:
+            self._stage, self._began, self._last_line = step.stage, now, now
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(step.stage.value, total=None, rate="")
+            if step.stage is Stage.EMBED:
+                self._say_what_is_to_do(step)
+        rate = _rate(step, now - self._began)
+        if self._task is not None:
+            self._bar.update(self._task, completed=step.done, total=step.total, rate=rate)
+        if step.stage is Stage.EMBED and not self._forecast and now - self._began > FORECAST_AFTER:
+            self._say_how_long(step, now - self._began)
+        if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
+            self._last_line = now
+            share = f"{step.done / step.total:.0%}" if step.total else f"{step.done:,}"
+            self._print(f"{step.stage.value}: {share}  {rate}")
+
+    def _say_what_is_to_do(self, step: Step) -> None:
+        if step.total is not None and step.n_tokens_expected is not None:
+            self._print(f"To embed: {step.total - step.done:,} papers, about {step.n_tokens_expected:,} tokens.")
+
+    def _say_how_long(self, step: Step, seconds: float) -> None:
+        """From the tokens: the longest texts come first, so papers alone would say too much."""
+        self._forecast = True
+        if step.n_tokens and step.n_tokens_expected:
+            left = seconds * (step.n_tokens_expected / step.n_tokens - 1)
+            if left > 2 * FORECAST_AFTER:
+                self._print(f"That will take about {_duration(left)}; the index can be searched by words meanwhile.")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def report(self, report: BuildReport, index: Path) -> None:
+        """Say what was done, what was left out, and what to do next."""
+        note = report.corpus
+        if report.read:
+            left_out = [
+                f"{note.n_repeated:,} were repeated ids (the later record stands)" if note.n_repeated else "",
+                f"{note.n_empty:,} had no abstract and were left out: {', '.join(report.empty_ids)}"
+                + (", ..." if note.n_empty > len(report.empty_ids) else "")
+                if note.n_empty
+                else "",
+                f"{note.n_content_ids:,} had no id and got one made of their text" if note.n_content_ids else "",
+            ]
+            for line in filter(None, left_out):
+                self._print(f"Of {note.n_read:,} records, {line}.")
+        if report.n_truncated:
+            self._print(f"{report.n_truncated:,} texts were longer than the model takes and were cut.")
+        if report.already_complete:
+            self._print(f"{index} is complete: {report.n_papers:,} papers. Nothing to do.")
+        else:
+            self._print(f"{index}: {report.n_papers:,} papers, {report.n_embedded:,} embedded now.")
+        named = "" if str(index) == "indexes/default" else f"--index {index} "
+        self._print(f'Next: embedsearch query {named}"magnetized plasma"')
+
+
+def _rate(step: Step, seconds: float) -> str:
+    if step.stage is not Stage.EMBED or seconds < 0.5 or not step.n_tokens:
+        return f"{step.n_papers:,} papers" if step.n_papers else ""
+    truncated = f", {step.n_truncated:,} cut" if step.n_truncated else ""
+    return f"{step.n_papers / seconds:,.1f} papers/s, {step.n_tokens / seconds:,.0f} tokens/s{truncated}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,127 @@
+"""embedsearch query"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from embedsearch.cli.options import compute_options, format_option, index_option, is_quiet, message_options
+
+
+@click.command(name="query")
+@click.argument("text", nargs=-1)
+@index_option
+@click.option("-k", "k", type=int, default=10, show_default=True, help="Papers for each query.")
+@click.option("--mode", type=click.Choice(["hybrid", "dense", "keyword"]), default="hybrid", show_default=True, envvar="EMBEDSEARCH_MODE", help="By meaning and words, by meaning, or by words.")  # fmt: skip
+@click.option("--like", metavar="ID", help="Papers like this one.")
+@click.option("--category", multiple=True, metavar="PATTERN", help="Only papers in such a category: 'astro-ph*'. May be repeated.")  # fmt: skip
+@click.option("--since", metavar="DATE", help="Only papers from this day, month or year on.")
+@click.option("--until", metavar="DATE", help="Only papers up to this day, month or year.")
+@click.option("--author", multiple=True, metavar="NAME", help="Only papers by this author. May be repeated.")
+@click.option("--sort", type=click.Choice(["score", "date"]), default="score", show_default=True, help="Order of the K best: best or newest first.")  # fmt: skip
+@click.option("--abstract", is_flag=True, help="Show whole abstracts.")
+@format_option("table", "json", "csv", "bibtex")
+@compute_options
+@message_options
+def command(
+    text: tuple[str, ...],
+    index: Path,
+    k: int,
+    mode: str,
+    like: str | None,
+    category: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    author: tuple[str, ...],
+    sort: str,
+    abstract: bool,
+    format_: str | None,
+    device: str,
+    dtype: str,
+    token_budget: int | None,
+) -> None:
+    """Find papers.
+
+    TEXT is a query, or several (quote each), or a file with a query a line, or - for standard input. Words in "inner
+    quotation marks" must stand so in a paper; nothing else is an operator. An arXiv id, its address or a DOI finds that
+    paper and those like it.
+    """
+    if bool(text) == bool(like):
+        raise click.UsageError("Expected a query, or --like ID, and not both.")
+    from embedsearch.encoders import Compute
+    from embedsearch.records import SearchResult
+    from embedsearch.search import Searcher
+    from embedsearch.store.catalogue import Filters
+
+    queries, is_batch = _queries(text)
+    filters = Filters(categories=category, since=since, until=until, authors=author)
+    searcher = Searcher.open(index, compute=Compute(device=device, dtype=dtype, token_budget=token_budget))
+    _say_if_partial(searcher)
+    results: list[SearchResult]
+    if like:
+        results = [searcher.similar_to(like, k=k, filters=filters, sort=sort)]
+    else:
+        results = searcher.search(queries, k=k, mode=mode, filters=filters, sort=sort)
+    _show(results, format_ or ("json" if is_batch else "table"), as_lines=is_batch, abstract=abstract)
+
+
+def _queries(text: tuple[str, ...]) -> tuple[list[str], bool]:
+    """The queries, and whether they came as a batch."""
+    from embedsearch.errors import QueryError
+
+    if len(text) != 1:
+        return list(text), False
+    if text[0] == "-":
+        lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
+    elif _is_file(text[0]):
+        try:
+            lines = Path(text[0]).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise QueryError(f"expected a file of queries in {text[0]}, found: {error.strerror}") from error
+    else:
+        return list(text), False
+    queries = [line for line in lines if line.strip()]
+    if not queries:
+        raise QueryError(f"expected a query a line in {'standard input' if text[0] == '-' else text[0]}, found none")
+    return queries, True
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long or with a NUL: certainly no name of a file
+        return False
+
+
+def _say_if_partial(searcher: object) -> None:
+    from embedsearch.search import Searcher
+
+    assert isinstance(searcher, Searcher)
+    generation = searcher.generation
+    if generation.n_embedded < generation.n_papers and not is_quiet():
+        share = f"{generation.n_embedded:,} of {generation.n_papers:,} papers have vectors"
+        click.echo(f"This index is not finished: {share}; go on with: embedsearch build-index", err=True)
+
+
+def _show(results: object, format_: str, *, as_lines: bool, abstract: bool) -> None:
+    from embedsearch import render
+
+    found: list[render.SearchResult] = results  # type: ignore[assignment]
+    if format_ == "json" and as_lines:
+        click.echo("\n".join(render.to_json(render.result_dict(result), indent=None) for result in found))
+    elif format_ == "json":
+        shown = [render.result_dict(result) for result in found]
+        click.echo(render.to_json(shown[0] if len(shown) == 1 else shown))
+    elif format_ == "csv":
+        click.echo(render.to_csv(found), nl=False)
+    elif format_ == "bibtex":
+        distinct = {hit.id: hit.paper for result in found for hit in result.hits}
+        click.echo(render.to_bibtex(distinct.values()), nl=False)
+    else:
+        from rich.console import Console
+
+        console = Console(highlight=False, markup=False, emoji=False)
+        for result in found:
+            console.print(render.hits_table(result, links=console.is_terminal, abstracts=abstract))

@@ -1,0 +1,53 @@
+"""Encoders: texts in, vectors out."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from embedsearch.encoders.protocol import (
+    Compute,
+    Encoded,
+    Encoder,
+    ModelSpec,
+    Pooling,
+    Prepared,
+    Recipe,
+    Role,
+)
+from embedsearch.errors import RecipeMismatch
+
+__all__ = [
+    "Compute",
+    "Encoded",
+    "Encoder",
+    "ModelSpec",
+    "Pooling",
+    "Prepared",
+    "Recipe",
+    "Role",
+    "open_encoder",
+]
+
+
+def open_encoder(
+    spec: ModelSpec | str = "minilm", *, compute: Compute | None = None, expected: Recipe | None = None
+) -> Encoder:
+    """The encoder that `spec` (or a name alone) describes. Its weights are loaded when the first text is encoded.
+
+    `expected` is the recipe of vectors that the encoder must be able to continue: it helps to find a model that has
+    moved, and another recipe is refused. Raises ModelNotFound, EncoderError, MissingExtra, OptionError, and
+    RecipeMismatch, which names each difference.
+    """
+    # Imported here and not above: who reads recipes or searches by words does not wait for torch.
+    from embedsearch.encoders.folder import read_model
+
+    spec = ModelSpec(name=spec) if isinstance(spec, str) else spec
+    with ThreadPoolExecutor(1) as beside:
+        # Hashing weights takes as long as a quarter of torch's import, and runs beside it.
+        reading = beside.submit(read_model, spec, expected)
+        from embedsearch.encoders.transformer import TransformerEncoder
+
+        model = reading.result()
+    if expected is not None and (differences := expected.differences(model.recipe)):
+        raise RecipeMismatch(f"expected the model that made the vectors, found another: {'; '.join(differences)}")
+    return TransformerEncoder(model, compute=compute or Compute())

@@ -1,0 +1,34 @@
+"""Which texts share a batch: pure functions on lengths."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedsearch.errors import OptionError
+
+
+def batches(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
+    """The positions of the texts of each batch, so that a batch padded to its longest text has at most `budget` tokens.
+
+    `lengths` is (n,) integers; the result holds (k,) int64 arrays which together hold each of 0..n-1 once. Longest
+    texts come first, so that a batch that does not fit into memory fails at the start; equal lengths keep their order,
+    so that the same lengths give the same batches. A text longer than the budget is a batch of its own. Raises
+    OptionError if the budget is below 1.
+    """
+    if budget < 1:
+        raise OptionError(f"a token budget must be at least 1, was {budget}")
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    result = []
+    start = 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        stop = start + max(1, budget // longest)
+        result.append(order[start:stop])
+        start = stop
+    return result
+
+
+def n_padded_tokens(lengths: NDArray[np.int64], batch: NDArray[np.int64]) -> int:
+    """The tokens of a batch that `batches` gave, padding counted."""
+    return len(batch) * int(lengths[batch].max())

@@ -1,0 +1,104 @@
+"""From a model's files to a tokenizer and a torch module, in silence and without surprises."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import huggingface_hub.utils
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModel, AutoTokenizer, GgufConfig
+from transformers.utils import logging as transformers_logging
+
+from embedsearch.encoders.folder import Model
+from embedsearch.encoders.tokens import Tokenizer
+from embedsearch.errors import EncoderError, MissingExtra
+
+_QUIET = threading.RLock()  # what is silenced is global to the process
+
+
+def check_extras(model: Model) -> None:
+    """Raise MissingExtra if reading the model takes a package that is not installed."""
+    missing = [name for name in ("gguf", "accelerate") if model.files.gguf and not importlib.util.find_spec(name)]
+    if missing:
+        raise MissingExtra(f"{model.spec.name} is a GGUF, which needs {missing[0]}: pip install 'embedsearch[gguf]'")
+
+
+def load_tokenizer(model: Model) -> Tokenizer:
+    """The model's own tokenizer. Raises EncoderError if it cannot be read."""
+    gguf = {"gguf_file": model.files.gguf} if model.files.gguf else {}
+    with _quiet(), _failures_named(model):
+        tokenizer = AutoTokenizer.from_pretrained(
+            model.files.folder, local_files_only=True, trust_remote_code=model.spec.trust_remote_code, **gguf
+        )
+    return Tokenizer(tokenizer, max_tokens=model.recipe.max_tokens, lower_case=model.lower_case)
+
+
+def load_model(model: Model, *, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
+    """The model up to its final hidden states: no head is loaded, no logits are computed.
+
+    Raises EncoderError if it cannot be read, does not fit into memory, or lacks weights: transformers would give random
+    ones in their place, and only warn.
+    """
+    # Packed GGUF weights would be multiplied by other kernels, where those are installed, with other results.
+    packed: dict[str, Any] = {"gguf_file": model.files.gguf, "quantization_config": GgufConfig(dequantize=True)}
+    with _quiet(), _failures_named(model):
+        loaded, report = AutoModel.from_pretrained(
+            model.files.folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=model.spec.trust_remote_code,
+            output_loading_info=True,
+            **(packed if model.files.gguf else {}),
+        )
+        # A pooler works on the hidden states, and is not used.
+        missing = [name for name in sorted(report["missing_keys"]) if not name.startswith("pooler.")]
+        if missing:
+            raise EncoderError(f"{model.spec.name} lacks {len(missing)} of its weights, such as {missing[0]}")
+        module: torch.nn.Module = loaded.to(device=device, dtype=dtype).eval()
+    loaded.config.use_cache = False  # keys and values are kept for generation only
+    return module
+
+
+@contextmanager
+def _failures_named(model: Model) -> Iterator[None]:
+    try:
+        yield
+    except EncoderError:
+        raise
+    # What transformers raises on files that it cannot read, on architectures that it does not know, on code that it
+    # may not run, and torch on a device that is too small.
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        if "trust_remote_code" in str(error):
+            reason = "it comes with Python code of its own, which is run only with trust_remote_code"
+        else:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise EncoderError(f"cannot load {model.spec.name} from {model.files.folder}: {reason}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and warnings; afterwards they are as they were."""
+    loud: Any = transformers_logging  # it is typed in part
+    hub: Any = huggingface_hub.utils
+    with _QUIET:
+        verbosity, bars, hub_bars_off = (
+            loud.get_verbosity(),
+            loud.is_progress_bar_enabled(),
+            hub.are_progress_bars_disabled(),
+        )
+        loud.set_verbosity_error()
+        loud.disable_progress_bar()  # the hub's as well
+        try:
+            yield
+        finally:
+            loud.set_verbosity(verbosity)
+            if bars:
+                loud.enable_progress_bar()
+            if bars and hub_bars_off:
+                hub.disable_progress_bars()

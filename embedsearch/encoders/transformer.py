@@ -1,0 +1,196 @@
+"""The encoder that runs a model of transformers on this machine.
+
+Final hidden states, pooled in float32, brought to unit length. Texts are sorted by length into batches of at most
+`token_budget` tokens and padded on the right. A text's vector depends on its batch only through rounding: by cosine
+less than 1e-6 in float32 and 1e-3 in bfloat16.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from embedsearch._version import __version__
+from embedsearch.device import device_name, pick_device, pick_dtype
+from embedsearch.encoders.batching import n_padded_tokens
+from embedsearch.encoders.folder import Model
+from embedsearch.encoders.loading import check_extras, load_model, load_tokenizer
+from embedsearch.encoders.pace import Pace, Progress, Tally
+from embedsearch.encoders.pooling import mask_from_lengths, pool
+from embedsearch.encoders.protocol import Compute, Encoded, ModelSpec, Prepared, Recipe, Role
+from embedsearch.encoders.tokens import Tokenizer, TokenRows
+from embedsearch.errors import BadVector, EncoderError, OptionError
+from embedsearch.scores import unit_rows
+
+log = logging.getLogger("embedsearch")
+
+TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768, "mps": 8192}
+"""By kind of device. On a CPU the hidden states of more tokens leave its caches, and it becomes slower again."""
+
+
+class TransformerEncoder:
+    """Encodes with the model that `read_model` found. `open_encoder` makes it from a name.
+
+    Its tokenizer and weights are loaded when they are first needed. Safe to use from several threads.
+    Raises MissingExtra for a GGUF without the packages that read it, OptionError for a device or dtype that is not.
+    """
+
+    def __init__(self, model: Model, *, compute: Compute | None = None) -> None:
+        compute = compute or Compute()
+        check_extras(model)
+        self._model = model
+        self._device = pick_device(compute.device)
+        self._dtype = pick_dtype(compute.dtype, self._device)
+        self._budget = TOKEN_BUDGETS[self._device.type] if compute.token_budget is None else compute.token_budget
+        if self._budget < 1:
+            raise OptionError(f"a token budget must be at least 1, was {self._budget}")
+        self._loading = threading.Lock()
+        self._tokenizer: Tokenizer | None = None
+        self._module: torch.nn.Module | None = None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model as it was asked for, with the hub's commit as its revision."""
+        return self._model.spec
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the vectors are."""
+        return self._model.recipe
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self._model.dim
+
+    @property
+    def made_with(self) -> Mapping[str, Any]:
+        """Device, dtype, token budget, attention (None before the model is loaded) and versions."""
+        config = getattr(self._module, "config", None)
+        return {
+            "device": str(self._device),
+            "device_name": device_name(self._device),
+            "dtype": str(self._dtype).removeprefix("torch."),
+            "token_budget": self._budget,
+            "attention": getattr(config, "_attn_implementation", None),
+            "source": self._model.files.source,
+            "torch": str(torch.__version__),
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+            "embedsearch": __version__,
+        }
+
+    def encode(self, texts: Sequence[str], *, role: Role) -> NDArray[np.float32]:
+        """Vectors of `texts`: (n, dim) float32, rows of unit length, in the order of the texts."""
+        return self.encode_counted(texts, role=role).vectors
+
+    def encode_counted(self, texts: Sequence[str], *, role: Role, progress: Progress | None = None) -> Encoded:
+        """Vectors of `texts` and their token counts: `prepare` and `encode_prepared`."""
+        return self.encode_prepared(self.prepare(texts, role=role), progress=progress)
+
+    def prepare(self, texts: Sequence[str], *, role: Role) -> Prepared:
+        """The texts with the role's prompt before them, tokenised. Needs no weights and no device."""
+        prompt = self.recipe.query_prompt if role is Role.QUERY else self.recipe.document_prompt
+        rows, n_tokens = self._load_tokenizer()([prompt + text for text in texts])
+        return Prepared(n_tokens=n_tokens, truncated=n_tokens > self.recipe.max_tokens, content=rows)
+
+    def encode_prepared(self, prepared: Prepared, *, progress: Progress | None = None) -> Encoded:
+        """Vectors of the texts that this encoder has prepared.
+
+        Where a GPU runs out of memory the token budget is halved, for good, and the whole call starts again, so that
+        all its vectors come from one budget; `progress` is then called with negative counts that take back what was
+        reported. Raises BadVector for a text without any token or a vector that is zero or not finite, EncoderError
+        if the longest text alone does not fit.
+        """
+        rows: TokenRows = prepared.content
+        empty = np.flatnonzero(rows.lengths == 0)
+        if len(empty):
+            message = f"expected texts that are not empty, found no token at position {empty[0]}"
+            raise BadVector(message, position=int(empty[0]))
+        pooled = self._pooled(rows, progress)
+        return Encoded(vectors=unit_rows(pooled), n_tokens=prepared.n_tokens, truncated=prepared.truncated)
+
+    def _pooled(self, rows: TokenRows, progress: Progress | None) -> NDArray[np.float32]:
+        if not len(rows.lengths):
+            return np.empty((0, self.dim), np.float32)
+        self._load_module()  # before, so that what it raises is not taken for a batch's
+        while True:
+            budget = self._budget
+            tally = Tally(progress)
+            try:
+                return self._run(rows, budget, tally)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+            # Not in the except clause, where the traceback still holds the tensors.
+            tally.take_back()
+            self._halve(rows, budget)
+
+    def _halve(self, rows: TokenRows, budget: int) -> None:
+        most = max(n_padded_tokens(rows.lengths, batch) for batch in rows.batches(budget))
+        longest = int(rows.lengths.max())
+        if most <= longest:
+            raise EncoderError(f"out of memory on {self._device}: one text of {longest} tokens does not fit into it")
+        self._budget = max(1, min(budget, most) // 2)
+        log.warning("out of memory on %s: starting again with batches of %d tokens", self._device, self._budget)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self._device.type == "mps":
+            torch.mps.empty_cache()
+
+    @torch.inference_mode()
+    def _run(self, rows: TokenRows, budget: int, tally: Tally) -> NDArray[np.float32]:
+        """(n, dim) float32 pooled vectors in the order of the texts."""
+        order = rows.batches(budget)
+        parts = []
+        pace = Pace(self._device, tally)
+        for batch in order:
+            parts.append(self._forward(rows, batch))
+            pace.given(len(batch), int(rows.lengths[batch].sum()))
+        pooled = torch.cat(parts).cpu().numpy()  # the one copy from the device
+        pace.finish()
+        result: NDArray[np.float32] = np.empty_like(pooled)
+        result[np.concatenate(order)] = pooled
+        return result
+
+    def _forward(self, rows: TokenRows, batch: NDArray[np.int64]) -> torch.Tensor:
+        """(k, dim) float32 on the device."""
+        tokenizer, module = self._load_tokenizer(), self._load_module()
+        ids = self._to_device(rows.padded(batch, tokenizer.pad_id))
+        lengths = self._to_device(rows.lengths[batch])
+        # int64, not bool: some models compute with the mask.
+        mask = mask_from_lengths(lengths, ids.shape[1]).to(torch.int64)
+        hidden = module(input_ids=ids, attention_mask=mask).last_hidden_state
+        return pool(hidden, lengths, pooling=self.recipe.pooling, has_bos=tokenizer.has_bos)
+
+    def _to_device(self, array: NDArray[np.int64]) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        if self._device.type == "cuda":
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(self._device)
+
+    def _load_tokenizer(self) -> Tokenizer:
+        with self._loading:
+            if self._tokenizer is None:
+                self._tokenizer = load_tokenizer(self._model)
+            return self._tokenizer
+
+    def _load_module(self) -> torch.nn.Module:
+        with self._loading:
+            if self._module is None:
+                self._module = load_model(self._model, device=self._device, dtype=self._dtype)
+            return self._module
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a class of its own for it; of MPS and the CPU's allocator there is only the message."""
+    told = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(phrase in str(error) for phrase in told)

@@ -1,0 +1,92 @@
+"""Every error that embedsearch raises on purpose.
+
+    EmbedsearchError
+    ├── OptionError (ValueError)            an argument outside of what is possible
+    ├── MissingExtra (ImportError)          an optional package is not installed
+    ├── CorpusError (ValueError)            a file of papers that cannot be read as such
+    ├── EncoderError (RuntimeError)         a model that cannot be used
+    │   ├── ModelNotFound (FileNotFoundError)
+    │   └── BadVector (ValueError)          a vector with NaN, infinity, or of length zero
+    ├── StoreError (OSError)                a store that cannot be read or written
+    │   ├── StoreNotFound (FileNotFoundError)
+    │   ├── StoreCorrupt (ValueError)       a file is missing, cut, or not what the manifest says
+    │   ├── StoreTooNew (ValueError)        made by a later version
+    │   ├── StoreLocked (BlockingIOError)   another process is writing
+    │   └── RecipeMismatch (ValueError)     vectors made in another way
+    └── QueryError (ValueError)             a query that cannot be answered
+        └── PaperNotFound (LookupError)
+
+The message of each says what was expected, what was found, and what to do. Each is also the builtin
+exception named in brackets, so that code which knows nothing of embedsearch can catch it.
+"""
+
+
+class EmbedsearchError(Exception):
+    """Root of the tree: catch this to catch all of them."""
+
+    def __str__(self) -> str:
+        # OSError would print "[Errno ...]" or a tuple; the message is the whole text of all of ours.
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class OptionError(EmbedsearchError, ValueError):
+    """An argument has a value outside of what is possible."""
+
+
+class MissingExtra(EmbedsearchError, ImportError):
+    """An optional package is not installed; the message names the command that installs it."""
+
+
+class CorpusError(EmbedsearchError, ValueError):
+    """A corpus cannot be read; the message names file and line."""
+
+
+class EncoderError(EmbedsearchError, RuntimeError):
+    """A model cannot be loaded or used."""
+
+
+class ModelNotFound(EncoderError, FileNotFoundError):
+    """No model of this name is here, nor could it be fetched."""
+
+
+class BadVector(EncoderError, ValueError):
+    """A vector is not finite, or has length zero.
+
+    `position` is that of its text or row in what was asked for; who knows the paper names it in the message.
+    """
+
+    def __init__(self, message: str, *, position: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class StoreError(EmbedsearchError, OSError):
+    """A store cannot be read or written."""
+
+
+class StoreNotFound(StoreError, FileNotFoundError):
+    """There is no store at this path."""
+
+
+class StoreCorrupt(StoreError, ValueError):
+    """A file of the store is missing or is not what its manifest says."""
+
+
+class StoreTooNew(StoreError, ValueError):
+    """The store needs a later version of embedsearch."""
+
+
+class StoreLocked(StoreError, BlockingIOError):
+    """Another process is writing to the store; the message says which."""
+
+
+class RecipeMismatch(StoreError, ValueError):
+    """Vectors of one recipe met a store of another; the message names each difference."""
+
+
+class QueryError(EmbedsearchError, ValueError):
+    """A query cannot be answered."""
+
+
+class PaperNotFound(QueryError, LookupError):
+    """The store holds no paper of this id."""

@@ -1,0 +1,275 @@
+"""Keyword search: BM25 over title and abstract as one field, by tantivy.
+
+One field makes the score, so that a short title does not outweigh a long abstract. Two stand beside it: `names` holds
+designations in one spelling (NGC 1333 = NGC1333), `authors` the authors' names; what a query says of either adds to
+the score. Nothing in a query is an operator but the quotation marks around a phrase.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tantivy
+
+from embedsearch.corpus import to_text
+from embedsearch.errors import StoreCorrupt, StoreError
+from embedsearch.scores import Float32, Mask, Rows, at_least_kth
+from embedsearch.store.catalogue import StoredPaper, fold_name
+from embedsearch.store.manifest import REPAIR
+from embedsearch.texts import designations
+
+MAX_QUERY_CHARS = 10_000
+MAX_QUERY_WORDS = 512
+DIRECT_ROWS = 20_000
+"""Up to so many allowed rows are named to tantivy; above, it is asked for more hits until enough are allowed."""
+
+
+def _people() -> tantivy.TextAnalyzer:
+    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+    for step in (
+        tantivy.Filter.remove_long(64),
+        tantivy.Filter.lowercase(),
+        tantivy.Filter.ascii_fold(),
+        tantivy.Filter.stemmer("english"),
+    ):
+        builder = builder.filter(step)
+    return builder.build()
+
+
+ANALYZER = _people()
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text as they are compared: lower case, without accents, stemmed."""
+    return ANALYZER.analyze(text)
+
+
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_unsigned_field("row", stored=False, indexed=True, fast=True)
+    builder.add_text_field("text", stored=False, tokenizer_name="people", index_option="position")
+    builder.add_text_field("names", stored=False, tokenizer_name="whitespace", index_option="freq")
+    builder.add_text_field("authors", stored=False, tokenizer_name="whitespace", index_option="freq")
+    return builder.build()
+
+
+def build(folder: Path, papers: Iterable[StoredPaper], *, progress: Callable[[int], None] | None = None) -> None:
+    """Write the segments of a new index to `folder`, which is made. `progress(n)` after each paper of the n-th."""
+    folder.mkdir()
+    try:
+        index = tantivy.Index(_schema(), path=str(folder))
+        index.register_tokenizer("people", ANALYZER)
+        writer = index.writer(heap_size=128_000_000, num_threads=1)
+        for n, stored in enumerate(papers, 1):
+            text = f"{stored.title}\n{stored.abstract}"
+            document = tantivy.Document()
+            document.add_unsigned("row", stored.row)
+            document.add_text("text", text)
+            document.add_text("names", " ".join(found.folded for found in designations(text)))
+            document.add_text("authors", " ".join(word for name in stored.authors for word in _author_words(name)))
+            writer.add_document(document)
+            if progress:
+                progress(n)
+        writer.commit()
+        writer.wait_merging_threads()
+    except (ValueError, OSError) as error:  # tantivy reports a full disk as a ValueError
+        raise StoreError(f"expected to write {folder}, found: {error}") from error
+    for leftover in folder.glob(".tantivy-*.lock"):
+        leftover.unlink()
+
+
+def _author_words(name: str) -> list[str]:
+    """Initials say little of whom a query means."""
+    return [word for word in fold_name(name) if len(word) > 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeywordQuery:
+    """A query as the index understands it: what each field is asked for, and the words that a reader would mark."""
+
+    phrases: tuple[tuple[str, ...], ...]
+    words: tuple[str, ...]
+    names: tuple[str, ...]
+    authors: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> KeywordQuery:
+        """Read any string: control characters are spaces, what is past MAX_QUERY_CHARS or MAX_QUERY_WORDS is dropped.
+
+        Words are joined by OR. "Words in quotation marks" must stand so in a paper; a phrase of one word is that word.
+        """
+        plain = to_text(clean(text)).replace("“", '"').replace("”", '"')
+        parts = plain.split('"')
+        # An odd number of marks: the last one opens nothing.
+        quoted = [part for i, part in enumerate(parts) if i % 2 == 1 and i < len(parts) - 1]
+        free = " ".join(part for part in parts if part not in quoted)
+        found = designations(free)
+        for name in reversed(found):
+            free = f"{free[: name.start]} {free[name.end :]}"
+        phrases = [tuple(words_of(part)[:MAX_QUERY_WORDS]) for part in quoted]
+        return cls(
+            phrases=tuple(dict.fromkeys(phrase for phrase in phrases if phrase)),
+            words=tuple(dict.fromkeys(words_of(free)))[:MAX_QUERY_WORDS],
+            names=tuple(dict.fromkeys(name.folded for name in found))[:MAX_QUERY_WORDS],
+            authors=tuple(dict.fromkeys(_author_words(free)))[:MAX_QUERY_WORDS],
+        )
+
+
+def clean(text: str) -> str:
+    """`text` without what no query means: lone surrogates, control characters; cut at MAX_QUERY_CHARS."""
+    cut = text[:MAX_QUERY_CHARS].encode("utf-8", "ignore").decode()
+    return "".join(c if c.isprintable() else " " for c in cut).strip()
+
+
+class Keywords:
+    """Reads a keyword index. Thread-safe."""
+
+    def __init__(self, folder: Path) -> None:
+        self._schema = _schema()
+        index = self._open(folder)
+        index.register_tokenizer("people", ANALYZER)
+        index.reload()
+        self._searcher = index.searcher()
+        self._rare: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return int(self._searcher.num_docs)
+
+    def candidates(self, query: KeywordQuery, k: int, *, allowed: Mask | None = None) -> tuple[Rows, Float32]:
+        """The k rows of highest BM25 among the allowed ones, and all that tie with the last: (rows, scores).
+
+        Fewer where fewer match. `allowed` is a mask over all rows.
+        """
+        asked = self._asked(query)
+        if asked is None or k < 1 or (allowed is not None and not allowed.any()):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        if allowed is not None and (n := int(allowed.sum())) <= DIRECT_ROWS:
+            rows, scores = self._search(self._among(asked, np.flatnonzero(allowed)), n)
+            keep = at_least_kth(scores, k)
+            return rows[keep], scores[keep]
+        limit = 4 * k + 16
+        while True:
+            rows, scores = self._search(asked, limit)
+            n_found, last = len(rows), scores[-1] if len(scores) else 0.0
+            if allowed is not None:
+                rows, scores = rows[allowed[rows]], scores[allowed[rows]]
+            # Enough is when a hit below the k-th was seen: then its group of ties is whole.
+            if n_found < limit or (len(scores) > k and last < scores[k - 1]):
+                keep = at_least_kth(scores, k)
+                return rows[keep], scores[keep]
+            limit *= 4
+
+    def bm25(self, query: KeywordQuery, rows: Rows) -> Float32:
+        """The BM25 of each of `rows` (m,): (m,) float32, 0 where nothing matches."""
+        scores = np.zeros(len(rows), np.float32)
+        asked = self._asked(query)
+        if asked is None or not len(rows):
+            return scores
+        found, values = self._search(self._among(asked, rows), len(rows))
+        known = dict(zip(found.tolist(), values.tolist(), strict=True))
+        for i, row in enumerate(rows.tolist()):
+            scores[i] = known.get(row, 0.0)
+        return scores
+
+    def best(self, query: KeywordQuery) -> float:
+        """The highest BM25 of the whole corpus, 0 where nothing matches."""
+        asked = self._asked(query)
+        scores = self._search(asked, 1)[1] if asked is not None else ()
+        return float(scores[0]) if len(scores) else 0.0
+
+    def rarity(self, word: str) -> float:
+        """The idf of a word of `words_of`: log(1 + n / (1 + papers that have it))."""
+        if word not in self._rare:
+            n_with = self._searcher.doc_freq("text", word)
+            self._rare[word] = math.log(1 + self._searcher.num_docs / (1 + n_with))
+        return self._rare[word]
+
+    def _asked(self, query: KeywordQuery) -> tantivy.Query | None:
+        should = [(tantivy.Occur.Should, self._term("text", word)) for word in query.words]
+        should += [(tantivy.Occur.Should, self._term("names", name)) for name in query.names]
+        should += [
+            (tantivy.Occur.Should, self._term("authors", word)) for word in query.authors if self._is_a_name(word)
+        ]
+        must = [
+            (
+                tantivy.Occur.Must,
+                self._term("text", phrase[0])
+                if len(phrase) == 1
+                else tantivy.Query.phrase_query(self._schema, "text", list(phrase)),
+            )
+            for phrase in query.phrases
+        ]
+        return tantivy.Query.boolean_query(must + should) if must or should else None
+
+    def _is_a_name(self, word: str) -> bool:
+        """Whether more papers have this word as an author than as a word: Muench is a name, Young and Black are not."""
+        stem = words_of(word)
+        n_as_author = self._searcher.doc_freq("authors", word)
+        return n_as_author > 0 and all(self._searcher.doc_freq("text", part) < n_as_author for part in stem)
+
+    def _term(self, field: str, word: str) -> tantivy.Query:
+        return tantivy.Query.term_query(self._schema, field, word, index_option="freq")
+
+    def _among(self, asked: tantivy.Query, rows: Sequence[int] | Rows) -> tantivy.Query:
+        named = tantivy.Query.term_set_query(self._schema, "row", [int(row) for row in rows])
+        without_score = tantivy.Query.const_score_query(named, 0.0)
+        return tantivy.Query.boolean_query([(tantivy.Occur.Must, without_score), (tantivy.Occur.Must, asked)])
+
+    def _search(self, asked: tantivy.Query, limit: int) -> tuple[Rows, Float32]:
+        """(rows, scores), best first; `limit` may be more than there are."""
+        hits = self._searcher.search(asked, min(limit, max(1, self._searcher.num_docs)), count=False).hits
+        rows = self._searcher.fast_field_values("row", [address for _, address in hits]) if hits else []
+        return np.array(rows, np.int64), np.array([score for score, _ in hits], np.float32)
+
+    def _open(self, folder: Path) -> tantivy.Index:
+        try:
+            return tantivy.Index.open(str(folder))
+        except ValueError as error:
+            if "Lockfile" not in str(error):
+                raise StoreCorrupt(f"expected a keyword index in {folder}, found: {error}; {REPAIR}") from error
+        # tantivy makes a lock file where it reads, which a read-only folder refuses: read through links from elsewhere.
+        links = Path(tempfile.mkdtemp(prefix="embedsearch-"))
+        weakref.finalize(self, shutil.rmtree, links, ignore_errors=True)
+        for file in folder.resolve().iterdir():
+            (links / file.name).symlink_to(file)
+        return tantivy.Index.open(str(links))
+
+
+# A sentence ends at a full stop, but not at one of these.
+_ABBREVIATION = re.compile(r"\b(?:[A-Z]|al|cf|ca|e\.g|i\.e|vs|Fig|Figs|Eq|Eqs|Sect|Sec|Ref|Refs|No|approx|resp)\.$")
+_END = re.compile(r"(?<=[.!?])\s+(?=[^\sa-z])")
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text for people."""
+    found: list[str] = []
+    for piece in _END.split(text):
+        if found and _ABBREVIATION.search(found[-1]):
+            found[-1] += f" {piece}"
+        else:
+            found.append(piece)
+    return found
+
+
+def best_sentence(text: str, query: KeywordQuery, *, rarity: Callable[[str], float]) -> str | None:
+    """The sentence of `text` that shares the rarest words with the query (highest sum of idf), None if none shares any.
+
+    The first of equals.
+    """
+    wanted = {*query.words, *(word for phrase in query.phrases for word in phrase)}
+    best, best_value = None, 0.0
+    for sentence in sentences(text):
+        # Stop words are shared by all sentences; they must not make one.
+        value = sum(max(0.0, rarity(word) - 1.0) for word in wanted & set(words_of(sentence)))
+        value += sum(8.0 for name in designations(sentence) if name.folded in query.names)
+        if value > best_value:
+            best, best_value = sentence, value
+    return best

@@ -1,0 +1,196 @@
+"""Similarities: the one place where they are computed.
+
+An index proposes rows, this module decides: `cosines` is the only function that makes a similarity that a user sees.
+Everything faster (a float32 matrix product, FAISS, torch) only narrows down the rows that it is asked about, by a
+margin that its rounding errors cannot cross.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedsearch.errors import BadVector
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+BLOCK_ROWS = 2048
+"""Side of a block of scores: 16 MiB in float32."""
+
+TOLERANCE = {"float32": 1e-6, "float16": 2e-3, "bfloat16": 1e-2}
+"""How far a cosine may lie from the float64 one where vectors, or the products, have this dtype. `float32` and
+`float16` are the dtypes of a store; bfloat16 is that of a forward pass."""
+
+
+def unit_rows(rows: NDArray[np.floating]) -> Float32:
+    """`rows` (n, d) scaled to length one, as float32; lengths are summed in float64.
+
+    Raises BadVector, which names the first such position, if a row has length zero or is not finite.
+    """
+    wide = rows.astype(np.float64)
+    lengths = np.sqrt(np.add.reduce(wide * wide, axis=-1))
+    bad = ~(np.isfinite(lengths) & (lengths > 0))
+    if bad.any():
+        position = int(np.flatnonzero(bad)[0])
+        found = "length zero" if lengths[position] == 0 else "a value that is not finite"
+        message = f"expected finite vectors that are not zero, found {found} at position {position}"
+        raise BadVector(message, position=position)
+    return (wide / lengths[:, None]).astype(np.float32)
+
+
+def cosines(query: Float32, rows: Float32) -> Float32:
+    """Inner products of `query` (d,) with each of `rows` (n, d), all of unit length: (n,) float32.
+
+    Accumulated in float64 in an order that depends on d alone, so that a paper's score is the same bit for bit
+    whichever rows it is computed beside. (A matrix product has no such promise: BLAS chooses its order by shape.)
+    """
+    scores = np.empty(len(rows), np.float32)
+    wide = query.astype(np.float64)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS].astype(np.float64)
+        scores[start : start + BLOCK_ROWS] = np.add.reduce(block * wide, axis=-1)
+    return scores
+
+
+def product_margin(dim: int) -> float:
+    """Largest difference between a float32 inner product of unit rows in any order of summation and the true one.
+
+    Higham, Accuracy and Stability of Numerical Algorithms (2002), eq. 3.5: d u / (1 - d u) with u = 2^-24; twice
+    that, since rows are of unit length only to rounding.
+    """
+    return 2 * dim * 2.0**-24
+
+
+def best_first(scores: Sequence[float] | Float32, ids: Sequence[str]) -> list[int]:
+    """Positions in the one order of hits: by score, highest first, and by id where scores are equal."""
+    return sorted(range(len(ids)), key=lambda i: (-scores[i], ids[i]))
+
+
+def at_least_kth(scores: Float32, k: int) -> Mask:
+    """Which of `scores` (n,) belong to the best k, the whole group of ties at the boundary with them."""
+    if len(scores) <= k:
+        return np.ones(len(scores), bool)
+    return scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
+
+
+def exact_top_k(
+    queries: Float32, blocks: Iterable[tuple[int, Float32]], k: int, *, allowed: Mask | None = None
+) -> list[tuple[Rows, Float32]]:
+    """For each of `queries` (q, d) the k rows of highest cosine, with all that tie with the last of them.
+
+    `blocks` yields (first row, (n, d) float32); `allowed` is a mask over all rows. Each answer is (rows, scores) in
+    the order of the rows: `best_first` orders them once their ids are known. Memory: one block, and the candidates.
+    """
+    found = [_Candidates(k) for _ in queries]
+    for first, block in blocks:
+        margin = product_margin(block.shape[1])
+        usable = None if allowed is None else np.flatnonzero(allowed[first : first + len(block)])
+        if usable is not None:
+            block = block[usable]
+        if not len(block):
+            continue
+        for query, rough, candidates in zip(queries, queries @ block.T, found, strict=True):
+            near = np.flatnonzero(candidates.may_enter(rough, margin))
+            rows = near if usable is None else usable[near]
+            candidates.add(rows + first, cosines(query, block[near]))
+    return [candidates.best() for candidates in found]
+
+
+class _Candidates:
+    """The best k of all rows seen so far, and their ties."""
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.rows: Rows = np.empty(0, np.int64)
+        self.scores: Float32 = np.empty(0, np.float32)
+
+    def may_enter(self, rough: Float32, margin: float) -> Mask:
+        """Which of the approximate scores could belong to the best k."""
+        bound = -np.inf
+        if len(self.scores) >= self.k:
+            bound = float(self.scores.min())
+        if len(rough) > self.k:
+            bound = max(bound, float(np.partition(rough, len(rough) - self.k)[len(rough) - self.k]) - margin)
+        return rough >= bound - margin
+
+    def add(self, rows: Rows, scores: Float32) -> None:
+        self.rows = np.concatenate([self.rows, rows])
+        self.scores = np.concatenate([self.scores, scores])
+        keep = at_least_kth(self.scores, self.k)
+        self.rows, self.scores = self.rows[keep], self.scores[keep]
+
+    def best(self) -> tuple[Rows, Float32]:
+        return self.rows, self.scores
+
+
+def pair_blocks(vectors: Float32) -> Iterator[Float32]:
+    """The cosines of all pairs i < j of unit rows (n, d), in flat float32 pieces of at most BLOCK_ROWS squared."""
+    for i in range(0, len(vectors), BLOCK_ROWS):
+        left = vectors[i : i + BLOCK_ROWS]
+        block = left @ left.T
+        yield block[np.triu_indices(len(left), 1)]
+        for j in range(i + BLOCK_ROWS, len(vectors), BLOCK_ROWS):
+            yield (left @ vectors[j : j + BLOCK_ROWS].T).ravel()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairHistogram:
+    """The distribution of the cosines of all pairs of n papers.
+
+    `edges` is (n_bins + 1,) float64 over the observed range, `counts` (n_bins,) int64; they add up to n (n - 1) / 2.
+    """
+
+    n_papers: int
+    edges: Float64
+    counts: NDArray[np.int64]
+    mean: float
+    sd: float
+    minimum: float
+    maximum: float
+
+    @property
+    def n_pairs(self) -> int:
+        """n (n - 1) / 2."""
+        return self.n_papers * (self.n_papers - 1) // 2
+
+    @property
+    def density(self) -> Float64:
+        """Share of the pairs per unit of cosine, (n_bins,) float64."""
+        return self.counts / (self.n_pairs * np.diff(self.edges))
+
+
+def pair_histogram(vectors: Float32, *, n_bins: int = 200) -> PairHistogram:
+    """Count the cosines of all pairs of unit rows (n, d) in `n_bins` bins of equal width over their range.
+
+    Two passes over the blocks, the first for the range, so that no bin is wasted on what does not occur; sums in
+    float64. Memory: one block of BLOCK_ROWS squared and its bin numbers.
+    """
+    n_pairs = len(vectors) * (len(vectors) - 1) // 2
+    low, high, total, squares = np.inf, -np.inf, 0.0, 0.0
+    for piece in pair_blocks(vectors):
+        if len(piece):
+            low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+            total += float(piece.sum(dtype=np.float64))
+            squares += float(np.square(piece, dtype=np.float64).sum())
+    # Where all pairs are equally alike, any width will do.
+    start, end = (low, high) if high > low else (low - 0.5, low + 0.5)
+    counts = np.zeros(n_bins, np.int64)
+    for piece in pair_blocks(vectors):
+        bins = ((piece - np.float32(start)) * np.float32(n_bins / (end - start))).astype(np.int32)
+        counts += np.bincount(np.minimum(bins, n_bins - 1), minlength=n_bins)
+    mean = total / n_pairs
+    return PairHistogram(
+        n_papers=len(vectors),
+        edges=np.linspace(start, end, n_bins + 1),
+        counts=counts,
+        mean=mean,
+        sd=float(np.sqrt(max(squares / n_pairs - mean * mean, 0.0))),
+        minimum=low,
+        maximum=high,
+    )

@@ -1,0 +1,195 @@
+"""One state of a store, opened for searching: where candidates come from and how they are scored."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from embedsearch.ann import AnnIndex, AnnKind, ExactScan, faiss_package
+from embedsearch.corpus import doi_of, is_arxiv_id, normal_id
+from embedsearch.errors import PaperNotFound, QueryError, StoreCorrupt, StoreError
+from embedsearch.keywords import KeywordQuery, Keywords
+from embedsearch.scores import Float32, Mask, Rows, cosines
+from embedsearch.search.modes import Mode
+from embedsearch.store.atomic import file_hash
+from embedsearch.store.catalogue import Catalogue, Filters
+from embedsearch.store.manifest import REPAIR, Manifest
+from embedsearch.store.space import open_vectors
+
+log = logging.getLogger("embedsearch")
+
+HYBRID_WEIGHT = 0.7
+"""w of hybrid = w cosine + (1 - w) BM25 / best BM25: chosen on queries of its own, see docs/method.md."""
+
+SCANNED_ROWS = 20_000
+"""Up to so many allowed papers are scanned one by one: cheaper than an index, and always exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Rows with what they were found by; `cosines` is NaN where a row has no vector or no vector was asked for."""
+
+    rows: Rows
+    scores: Float32
+    cosines: Float32
+
+
+class StoreView:
+    """One state of the store, opened. Parts that a query may not need are opened when one does."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.generation = manifest.serving
+        self.catalogue = Catalogue(folder / self.generation.papers.name)
+        self.vectors = open_vectors(folder, self.generation)
+        self.n_papers = self.generation.n_papers
+        self._keywords: Keywords | None = None
+        self._ann: AnnIndex | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def keywords(self) -> Keywords:
+        with self._lock:
+            if self._keywords is None:
+                self._keywords = Keywords((self.folder / self.generation.keywords[0].name).parent)
+            return self._keywords
+
+    @property
+    def ann(self) -> AnnIndex:
+        with self._lock:
+            if self._ann is None:
+                self._ann = self._open_ann()
+            return self._ann
+
+    def _open_ann(self) -> AnnIndex:
+        note = self.generation.ann
+        if note is None:
+            return ExactScan(self.vectors)
+        if faiss_package() is None:
+            log.warning("FAISS is not installed: searching all vectors, exactly; pip install 'embedsearch[cpu]'")
+            return ExactScan(self.vectors)
+        path = self.folder / note.file.name
+        try:
+            found = file_hash(path)
+        except FileNotFoundError:
+            raise StoreCorrupt(f"expected {path}, found no such file; {REPAIR}") from None
+        if found != note.file.sha256:
+            raise StoreCorrupt(f"expected {path} as it was written, found other bytes; {REPAIR}")
+        from embedsearch.ann import faiss_index  # here: faiss takes 0.1 s and keyword search does without
+
+        return faiss_index.load(path, AnnKind(note.kind))
+
+    def mask(self, filters: Filters | None) -> Mask | None:
+        return self.catalogue.allowed(filters) if filters else None
+
+    def named(self, query: str) -> int | None:
+        """The row of the paper that a query names by id, address or DOI."""
+        doi = doi_of(query)
+        if doi is not None and (row := self.catalogue.row_of_doi(doi)) is not None:
+            return row
+        id = normal_id(query).id
+        looks_like_one = is_arxiv_id(id) or (" " not in id and any(c.isdigit() for c in id))
+        row = self.catalogue.row_of(id) if looks_like_one else None
+        if row is None and is_arxiv_id(id):
+            log.warning("this index holds no paper %s; searching for it as text", id)
+        return row
+
+    def row_of(self, id: str) -> int:
+        """The row of a paper by its id in any form. Raises PaperNotFound."""
+        row = self.catalogue.row_of(normal_id(id).id)
+        if row is None:
+            raise PaperNotFound(
+                f"expected the id of one of the {self.n_papers:,} papers in {self.folder}, found {id!r}"
+            )
+        return row
+
+    def vector_of(self, row: int, id: str) -> Float32:
+        if not self.vectors.has(np.array([row]))[0]:
+            raise QueryError(
+                f"expected {id} to have a vector, found none yet: finish the index with embedsearch build-index"
+            )
+        return self.vectors.rows(np.array([row]))[0]
+
+    def into_space(self, vectors: Float32) -> Float32:
+        return self.vectors.transform.apply(vectors) if self.vectors.transform else vectors
+
+    def dense(self, query: Float32, k: int, mask: Mask | None) -> Scored:
+        if not self.vectors.n_rows:
+            raise StoreError(
+                f"expected vectors in {self.folder}, found none yet: finish it with embedsearch build-index"
+            )
+        rows = self._nearest(query, k, mask)
+        scores = cosines(query, self.vectors.rows(rows))
+        return Scored(rows, scores, scores)
+
+    def keyword(self, words: KeywordQuery, k: int, mask: Mask | None) -> Scored:
+        rows, scores = self.keywords.candidates(words, k, allowed=mask)
+        return Scored(rows, scores, np.full(len(rows), np.nan, np.float32))
+
+    def and_alike(self, row: int, k: int, mask: Mask | None, mode: Mode) -> Scored:
+        """The paper of this row, and those nearest to it."""
+        if mode is Mode.KEYWORD or not self.vectors.has(np.array([row]))[0]:
+            rows = np.array([row] if mask is None or mask[row] else [], np.int64)
+            return Scored(rows, np.ones(len(rows), np.float32), np.full(len(rows), np.nan, np.float32))
+        return self.dense(self.vectors.rows(np.array([row]))[0], k, mask)
+
+    def hybrid(self, query: Float32 | None, words: KeywordQuery, k: int, mask: Mask | None) -> Scored:
+        """The best k by w cosine + (1 - w) BM25 / best BM25, from the first m of both lists.
+
+        No paper beyond them can score more than the m-th of each would together (Fagin's threshold algorithm, 2001):
+        m grows until the k-th hit is above that, so the answer does not depend on m.
+        """
+        best = self.keywords.best(words)
+        if query is not None and best == 0.0:
+            return self.dense(query, k, mask)
+        n_allowed = self.n_papers if mask is None else int(mask.sum())
+        m = max(100, 4 * k)
+        while True:
+            near = self._nearest(query, m, mask) if query is not None else np.empty(0, np.int64)
+            worded, bm25 = self.keywords.candidates(words, m, allowed=mask)
+            rows = np.union1d(near, worded)
+            scored = self._both(query, words, best, rows)
+            # Without a vector, a paper that has no word of the query either has nothing to be found by.
+            exhausted = len(rows) >= n_allowed or (query is None and len(worded) < m)
+            if exhausted or m >= n_allowed or self._above(scored, near, bm25, best, m=m, k=k):
+                return scored
+            m *= 4
+
+    def _both(self, query: Float32 | None, words: KeywordQuery, best: float, rows: Rows) -> Scored:
+        cosine = np.full(len(rows), np.nan, np.float32)
+        if query is not None:
+            has = self.vectors.has(rows)
+            cosine[has] = cosines(query, self.vectors.rows(rows[has]))
+        share = self.keywords.bm25(words, rows).astype(np.float64) / best if best else np.zeros(len(rows))
+        scores = HYBRID_WEIGHT * np.nan_to_num(cosine.astype(np.float64)) + (1 - HYBRID_WEIGHT) * share
+        return Scored(rows, scores.astype(np.float32), cosine)
+
+    def _above(self, scored: Scored, near: Rows, bm25: Float32, best: float, *, m: int, k: int) -> bool:
+        """Whether the k-th score is above all that rows outside of both lists can have."""
+        if len(scored.rows) < k:
+            return False
+        # What is missing from a list has at most the list's m-th value.
+        last_cosine = _kth(scored.cosines[np.isin(scored.rows, near)], m)
+        last_bm25 = _kth(bm25, m)
+        return bool(_kth(scored.scores, k) > HYBRID_WEIGHT * last_cosine + (1 - HYBRID_WEIGHT) * last_bm25 / best)
+
+    def _nearest(self, query: Float32, k: int, mask: Mask | None) -> Rows:
+        """Rows that hold the k allowed ones of highest cosine, and more."""
+        if mask is not None:
+            rows = np.flatnonzero(mask)
+            rows = rows[self.vectors.has(rows)]
+            if len(rows) <= max(SCANNED_ROWS, k):
+                return rows
+            mask = np.zeros(self.n_papers, bool)
+            mask[rows] = True
+        return self.ann.candidates(query[None], k, allowed=mask)[0]
+
+
+def _kth(values: Float32, k: int) -> float:
+    """The k-th largest of `values` (n,), 0 where there are fewer: a paper outside of the list has no such value."""
+    return max(0.0, float(np.partition(values, len(values) - k)[len(values) - k])) if len(values) >= k else 0.0

@@ -1,0 +1,100 @@
+"""What a store is, and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from embedsearch.store.manifest import FORMAT, Generation, read_manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreInfo:
+    """A store in numbers. `sizes` is in bytes by kind of file, `made_with` has one record for each way of computing."""
+
+    path: str
+    format: int
+    made_by: str
+    generation: int
+    created: str
+    updated: str
+    complete: bool
+    n_papers: int
+    n_embedded: int
+    n_tokens: int
+    n_truncated: int
+    model: dict[str, Any]
+    recipe: dict[str, Any]
+    template: str
+    transform: str | None
+    dim: int | None
+    dtype: str
+    ann: dict[str, Any] | None
+    corpus: dict[str, Any]
+    sizes: dict[str, int]
+    made_with: list[dict[str, Any]]
+    building: int | None
+    previous: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        return asdict(self)
+
+
+def store_info(path: str | Path) -> StoreInfo:
+    """Describe the store at `path`; reads the manifest alone. Raises StoreNotFound, StoreCorrupt, StoreTooNew."""
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    g = manifest.serving
+    note = g.corpus
+    return StoreInfo(
+        path=str(folder),
+        format=FORMAT,
+        made_by=manifest.made_by,
+        generation=g.number,
+        created=g.created,
+        updated=g.updated,
+        complete=g.complete,
+        n_papers=g.n_papers,
+        n_embedded=g.n_embedded,
+        n_tokens=sum(shard.n_tokens for shard in g.shards),
+        n_truncated=sum(shard.n_truncated for shard in g.shards),
+        model=g.model,
+        recipe=g.recipe,
+        template=g.template,
+        transform=g.transform,
+        dim=g.dim,
+        dtype=g.dtype,
+        ann={"kind": g.ann.kind, "parameters": g.ann.parameters, "recall": g.ann.recall} if g.ann else None,
+        corpus={
+            "source": note.source,
+            "options": note.options,
+            "checksum": note.checksum,
+            "n_read": note.n_read,
+            "n_repeated": note.n_repeated,
+            "n_empty": note.n_empty,
+        },
+        sizes=_sizes(g),
+        made_with=_distinct(g),
+        building=manifest.building.number if manifest.building else None,
+        previous=manifest.previous.number if manifest.previous else None,
+    )
+
+
+def _sizes(g: Generation) -> dict[str, int]:
+    return {
+        "papers": g.papers.size,
+        "keywords": sum(entry.size for entry in g.keywords),
+        "vectors": sum(shard.file.size for shard in g.shards),
+        "transform": g.transform_file.size if g.transform_file else 0,
+        "ann": g.ann.file.size if g.ann else 0,
+    }
+
+
+def _distinct(g: Generation) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for shard in g.shards:
+        if shard.made_with not in found:
+            found.append(shard.made_with)
+    return found

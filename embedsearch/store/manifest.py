@@ -1,0 +1,218 @@
+"""manifest.json: the only state of a store, and its single commit point.
+
+A store holds up to three generations: the one that is served, one that is being built to replace it, and the one
+before. A file exists for the store when one of them names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from embedsearch.errors import StoreCorrupt, StoreNotFound, StoreTooNew
+from embedsearch.store.atomic import file_hash, write_bytes
+
+MANIFEST_NAME = "manifest.json"
+FORMAT = 1
+FEATURES: frozenset[str] = frozenset()
+"""What this version can read beyond format 1."""
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """A file of the store: its path under the store's folder, its size in bytes, its SHA-256 in hex."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """The vectors of consecutive rows, and what it took to make them."""
+
+    file: FileEntry
+    first_row: int
+    n_rows: int
+    n_tokens: int
+    n_truncated: int
+    made_with: dict[str, Any]
+
+
+class CorpusNote(msgspec.Struct, frozen=True):
+    """Where the papers came from and what was left out. `checksum` is SHA-256 over id and text of each row."""
+
+    source: str
+    stamp: list[int] | None
+    options: dict[str, Any]
+    checksum: str
+    n_read: int
+    n_selected: int
+    n_repeated: int
+    n_empty: int
+    n_content_ids: int
+
+
+class Ann(msgspec.Struct, frozen=True):
+    """The FAISS file: its kind, what it was built with, and the share of the exact ten that it was measured to find."""
+
+    kind: str
+    parameters: dict[str, int]
+    recall: float
+    file: FileEntry
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """One state of the corpus, complete or on its way.
+
+    `model` is what the user asked for (a ModelSpec), `recipe` what that is (a Recipe), both as plain dictionaries.
+    """
+
+    number: int
+    created: str
+    updated: str
+    n_papers: int
+    corpus: CorpusNote
+    model: dict[str, Any]
+    recipe: dict[str, Any]
+    template: str
+    transform: str | None = None
+    dtype: str
+    shard_rows: int
+    ann_kind: str
+    dim: int | None = None
+    papers: FileEntry
+    keywords: list[FileEntry]
+    shards: list[Shard] = []
+    transform_file: FileEntry | None = None
+    ann: Ann | None = None
+    complete: bool = False
+
+    def files(self) -> Iterator[FileEntry]:
+        """Every file that this generation needs."""
+        yield self.papers
+        yield from self.keywords
+        yield from (shard.file for shard in self.shards)
+        if self.transform_file:
+            yield self.transform_file
+        if self.ann:
+            yield self.ann.file
+
+    @property
+    def n_embedded(self) -> int:
+        """Papers that have a vector already."""
+        return sum(shard.n_rows for shard in self.shards)
+
+    @property
+    def first_rows(self) -> range:
+        """The first row of every shard, done or not."""
+        return range(0, self.n_papers, self.shard_rows)
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of manifest.json. `checksum` is SHA-256 over the document with `checksum` empty."""
+
+    format: int = FORMAT
+    features: list[str] = []
+    made_by: str = ""
+    checksum: str = ""
+    serving: Generation
+    building: Generation | None = None
+    previous: Generation | None = None
+
+    def generations(self) -> list[Generation]:
+        """Those that are there."""
+        return [g for g in (self.serving, self.building, self.previous) if g is not None]
+
+    @property
+    def pending(self) -> Generation | None:
+        """The generation that a build has yet to finish."""
+        return self.building or (None if self.serving.complete else self.serving)
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def describe(folder: Path, path: Path) -> FileEntry:
+    """The entry of a file under the store's folder, as it lies there."""
+    return FileEntry(path.relative_to(folder).as_posix(), path.stat().st_size, file_hash(path))
+
+
+def commit(folder: Path, manifest: Manifest) -> Manifest:
+    """Make `manifest` the state of the store: from the moment this returns, a crash cannot undo it."""
+    blank = msgspec.structs.replace(manifest, format=FORMAT, checksum="")
+    sealed = msgspec.structs.replace(blank, checksum=_checksum(_encode(blank)))
+    write_bytes(folder / MANIFEST_NAME, _encode(sealed))
+    return sealed
+
+
+def read_manifest(folder: Path, *, check_files: bool = True) -> Manifest:
+    """The state of the store at `folder`; all that it serves is there and has the right size, unless told not to look.
+
+    Raises StoreNotFound, StoreTooNew, or StoreCorrupt with the name of the file.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreNotFound(
+            f"expected an index at {folder}, found none; make one with: embedsearch build-index --index {folder}"
+        ) from None
+    except OSError as error:
+        raise StoreCorrupt(f"expected to read {path}, found: {error.strerror}") from error
+    manifest = _decode(path, data)
+    if check_files:
+        check_sizes(folder, manifest.serving)
+    return manifest
+
+
+def check_sizes(folder: Path, generation: Generation) -> None:
+    """Raise StoreCorrupt for the first file that is missing or has another size than the manifest says."""
+    for entry in generation.files():
+        try:
+            found = os.stat(folder / entry.name).st_size
+        except OSError:
+            raise StoreCorrupt(f"expected {folder / entry.name}, found no such file; {REPAIR}") from None
+        if found != entry.size:
+            raise StoreCorrupt(
+                f"expected {entry.size} bytes in {folder / entry.name}, found {found}: it was cut or changed; {REPAIR}"
+            )
+
+
+REPAIR = "see `embedsearch verify`, then build again with --overwrite"
+
+
+def _encode(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+
+
+def _checksum(blank: bytes) -> str:
+    return hashlib.sha256(blank).hexdigest()
+
+
+def _decode(path: Path, data: bytes) -> Manifest:
+    """Format and features first, on untyped JSON: a later format may have any shape. Unknown keys are ignored."""
+    try:
+        document = msgspec.json.decode(data)
+        version, features = document["format"], document.get("features", [])
+        stated = document["checksum"]
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
+        raise StoreCorrupt(f"expected a manifest in {path}, found {len(data)} bytes that are none; {REPAIR}") from None
+    unknown = sorted(set(features) - FEATURES) if isinstance(features, list) else [str(features)]
+    if version != FORMAT or unknown:
+        needs = f"format {version}" if version != FORMAT else f"the features {', '.join(unknown)}"
+        raise StoreTooNew(f"expected an index of format {FORMAT} in {path.parent}, found {needs}: update embedsearch")
+    # Over the document as it stands, keys that this version does not know included.
+    blank = msgspec.json.format(msgspec.json.encode(document | {"checksum": ""}), indent=1)
+    if _checksum(blank) != stated:
+        raise StoreCorrupt(f"expected {path} to match its own checksum, found that it was changed; {REPAIR}")
+    try:
+        return msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as error:
+        raise StoreCorrupt(f"expected a manifest in {path}, found: {error}; {REPAIR}") from error

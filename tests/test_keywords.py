@@ -1,0 +1,165 @@
+"""Keyword search: what a query means, what it finds, and that any query is safe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from embedsearch import keywords
+from embedsearch.errors import StoreCorrupt
+from embedsearch.keywords import KeywordQuery, Keywords, best_sentence, sentences
+from embedsearch.records import Paper
+from embedsearch.store.catalogue import StoredPaper
+
+TEXTS = [
+    ("Stars in NGC 1333", "Young stars form in the cloud. We see [O III] and Hα.", ["August Muench"]),
+    ("Galaxies", "Spiral galaxies and their bars, by Schrödinger.", ["A. Young"]),
+    ("Plasma", "A strongly magnetized plasma is turbulent. Turbulent plasma heats.", ["B. Black"]),
+    ("Black holes", "Black holes eat stars. The plasma around them is hot.", ["C. Muench"]),
+    ("Dust", "Dust, nothing but dust. M31 has dust.", []),
+]
+
+
+def stored(row: int, title: str, abstract: str, authors: list[str]) -> StoredPaper:
+    return StoredPaper(
+        row=row, paper=Paper(id=str(row), abstract=abstract), title=title, abstract=abstract, authors=tuple(authors)
+    )
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Keywords:
+    folder = tmp_path_factory.mktemp("keywords") / "k"
+    keywords.build(folder, (stored(row, *text) for row, text in enumerate(TEXTS)))
+    assert not list(folder.glob("*.lock"))
+    return Keywords(folder)
+
+
+def found(index: Keywords, query: str, k: int = 10) -> list[int]:
+    rows, scores = index.candidates(KeywordQuery.parse(query), k)
+    assert (np.diff(scores) <= 0).all()
+    return rows.tolist()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("galaxy", [1]),
+        ("Schrodinger", [1]),
+        ('Schr\\"odinger', [1]),
+        ("NGC1333", [0]),
+        ("ngc 1333", [0]),
+        ("OIII", [0]),
+        ("H$\\alpha$", [0]),
+        ("Halpha", [0]),
+        ("M 31", [4]),
+        ('"magnetized plasma"', [2]),
+        ('"plasma magnetized"', []),
+        ('"plasma" stars', [3, 2]),
+        ("nothing-like-this xyzzy", [4]),
+        ("AND OR NOT title:stars", [0, 1, 3]),
+    ],
+)
+def test_finds(index: Keywords, query: str, expected: list[int]) -> None:
+    assert found(index, query) == expected
+
+
+def test_an_author_counts_where_the_word_is_a_name(index: Keywords) -> None:
+    assert found(index, "Muench stars")[:2] in ([0, 3], [3, 0])
+    assert set(found(index, "Muench")) == {0, 3}
+    assert found(index, "young") == [0]  # more texts than authors have it
+
+
+def test_bm25_of_given_rows_is_that_of_the_search(index: Keywords) -> None:
+    query = KeywordQuery.parse("turbulent plasma stars Muench NGC1333")
+    rows, scores = index.candidates(query, 10)
+    assert (index.bm25(query, rows) == scores).all()
+    assert index.bm25(query, np.array([4]))[0] == 0
+    assert index.best(query) == scores[0]
+    assert index.bm25(KeywordQuery.parse(""), rows).tolist() == [0] * len(rows)
+
+
+@pytest.mark.parametrize("direct", [0, 100])
+def test_filters_are_exact_either_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direct: int) -> None:
+    monkeypatch.setattr(keywords, "DIRECT_ROWS", direct)
+    words = np.random.default_rng(0).choice(["star", "dust", "plasma", "cloud"], size=(300, 12))
+    keywords.build(tmp_path / "k", (stored(i, "", " ".join(row), []) for i, row in enumerate(words)))
+    index, query = Keywords(tmp_path / "k"), KeywordQuery.parse("star plasma")
+    rows, scores = index.candidates(query, 300)
+    assert len(rows) > 250
+    for share in (0.0, 0.01, 0.3, 1.0):
+        allowed = np.random.default_rng(1).random(300) < share
+        its_rows, its_scores = index.candidates(query, 5, allowed=allowed)
+        inside = allowed[rows]
+        n_best = len(its_rows)
+        assert n_best >= min(5, inside.sum())
+        assert (its_scores == scores[inside][:n_best]).all()
+        # The whole group of ties: what comes after is lower
+        assert n_best == inside.sum() or scores[inside][n_best] < its_scores[-1]
+
+
+@given(st.text())
+@example('"')
+@example('""')
+@example('"""')
+@example("\x00\x1b[31m")
+@example("\ud800")
+@example("a" * 100_000)
+@example("word " * 100_000)
+@example('"' * 9999)
+@example("text:x^2 AND (")
+def test_any_text_is_a_safe_query(index: Keywords, query: str) -> None:
+    index.candidates(KeywordQuery.parse(query), 3)
+
+
+def test_a_long_query_is_capped() -> None:
+    parsed = KeywordQuery.parse(" ".join(f"w{i}" for i in range(5000)))
+    assert len(parsed.words) == keywords.MAX_QUERY_WORDS
+
+
+def test_clean() -> None:
+    assert keywords.clean(" a\x00b\ud800\x1b[1m c ") == "a b [1m c"
+
+
+def test_a_read_only_folder_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "k"
+    keywords.build(folder, [stored(0, *TEXTS[0])])
+    real = keywords.tantivy.Index.open
+
+    def refuse(path: str) -> object:  # what tantivy says where it cannot make its lock file
+        if path == str(folder):
+            raise ValueError("Failed to acquire Lockfile: IoError(Read-only file system). None")
+        return real(path)
+
+    monkeypatch.setattr(keywords.tantivy, "Index", type("Index", (), {"open": staticmethod(refuse)}))
+    assert found(Keywords(folder), "stars") == [0]
+
+
+def test_what_is_no_index(tmp_path: Path) -> None:
+    (tmp_path / "k").mkdir()
+    with pytest.raises(StoreCorrupt, match="expected a keyword index in"):
+        Keywords(tmp_path / "k")
+
+
+def test_sentences() -> None:
+    text = "We use data of Smith et al. (2020), i.e. old ones. They are 3.5 kpc away. See Fig. 2! In J. Doe we trust."
+    assert sentences(text) == [
+        "We use data of Smith et al. (2020), i.e. old ones.",
+        "They are 3.5 kpc away.",
+        "See Fig. 2!",
+        "In J. Doe we trust.",
+    ]
+
+
+def test_best_sentence_goes_by_the_rarest_words(index: Keywords) -> None:
+    text = "Stars are stars. The dust is magnetized. It shines."
+    query = KeywordQuery.parse("stars magnetized")
+    rarity = {"star": 2.0, "magnet": 5.0}
+    assert best_sentence(text, query, rarity=lambda word: rarity.get(word, 9.0)) == "The dust is magnetized."
+    assert best_sentence(text, KeywordQuery.parse("xyzzy"), rarity=index.rarity) is None
+    assert best_sentence("We saw NGC 1333. The end.", KeywordQuery.parse("NGC1333"), rarity=index.rarity) == (
+        "We saw NGC 1333."
+    )

@@ -24,7 +24,7 @@ from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.scores import Float32, Mask, Rows, at_least_kth
 from embedsearch.store.catalogue import StoredPaper, fold_name
 from embedsearch.store.manifest import REPAIR
-from embedsearch.texts import designations
+from embedsearch.texts import designations, fold_spelling
 
 MAX_QUERY_CHARS = 10_000
 MAX_QUERY_WORDS = 512
@@ -48,8 +48,8 @@ ANALYZER = _people()
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text as they are compared: lower case, without accents, stemmed."""
-    return ANALYZER.analyze(text)
+    """The words of a text as they are compared: lower case, without accents, in one spelling, stemmed."""
+    return ANALYZER.analyze(fold_spelling(text))
 
 
 def _schema() -> tantivy.Schema:
@@ -72,7 +72,7 @@ def build(folder: Path, papers: Iterable[StoredPaper], *, progress: Callable[[in
             text = f"{stored.title}\n{stored.abstract}"
             document = tantivy.Document()
             document.add_unsigned("row", stored.row)
-            document.add_text("text", text)
+            document.add_text("text", fold_spelling(text))
             document.add_text("names", " ".join(found.folded for found in designations(text)))
             document.add_text("authors", " ".join(word for name in stored.authors for word in _author_words(name)))
             writer.add_document(document)
@@ -182,7 +182,9 @@ class Keywords:
     def best(self, query: KeywordQuery) -> float:
         """The highest BM25 of the whole corpus, 0 where nothing matches."""
         asked = self._asked(query)
-        scores = self._search(asked, 1)[1] if asked is not None else ()
+        if asked is None:
+            return 0.0
+        _, scores = self._search(asked, 1)
         return float(scores[0]) if len(scores) else 0.0
 
     def rarity(self, word: str) -> float:

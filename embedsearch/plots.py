@@ -14,7 +14,7 @@ from embedsearch.scores import PairHistogram
 ONE_COLUMN = 3.5
 """Inches: the width of a column in most journals of the field."""
 
-STYLE = {
+STYLE: dict[str, object] = {
     "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
@@ -42,7 +42,7 @@ def similarity_histogram(histogram: PairHistogram, *, label: str, ax: Axes) -> A
     ax.axvline(histogram.mean, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
     ax.set_xlabel("cosine similarity of two papers")
     ax.set_ylabel("density of pairs")
-    ax.set_ylim(bottom=0, top=1.28 * float(histogram.density.max()))
+    ax.set_ylim(bottom=0, top=1.4 * float(histogram.density.max()))
     ax.margins(x=0.02)
     ax.text(
         0.98,
@@ -65,7 +65,7 @@ def save_similarity_histogram(histogram: PairHistogram, path: Path, *, label: st
     """
     if path.suffix.lower() not in FORMATS:
         raise OptionError(f"expected a figure named *{', *'.join(FORMATS)}, found {path.name!r}")
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(ONE_COLUMN, 2.4), layout="constrained")
         similarity_histogram(histogram, label=label, ax=figure.subplots())
         try:

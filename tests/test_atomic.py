@@ -46,9 +46,13 @@ def test_a_folder_of_files(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_removes_what_was_begun(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), atomic.new_path(tmp_path / "a") as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with atomic.new_path(tmp_path / "a") as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert os.listdir(tmp_path) == []
 
 

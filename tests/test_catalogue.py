@@ -32,10 +32,20 @@ def catalogue(path: Path, papers: list[Paper], **options: Any) -> Catalogue:
 
 def test_round_trip(tmp_path: Path) -> None:
     whole = Paper(
-        id="2301.00001", abstract="Of H$\\alpha$\nand $x<y$", title='Schr\\"odinger', authors=("A. M\\\"uller", "B. O'Neil"),
-        categories=("astro-ph.GA", "gr-qc"), published="2023-01-02", updated="2023-02-03", version=2, doi="10.1/X",
-        journal_ref="J. 1", comments="c", licence="l", extra={"n": [1, "é"]},
-    )  # fmt: skip
+        id="2301.00001",
+        abstract="Of H$\\alpha$\nand $x<y$",
+        title='Schr\\"odinger',
+        authors=('A. M\\"uller', "B. O'Neil"),
+        categories=("astro-ph.GA", "gr-qc"),
+        published="2023-01-02",
+        updated="2023-02-03",
+        version=2,
+        doi="10.1/X",
+        journal_ref="J. 1",
+        comments="c",
+        licence="l",
+        extra={"n": [1, "é"]},
+    )
     with_few = Paper(id="x", abstract="a")
     read = catalogue(tmp_path / "c", [whole, with_few]).papers(np.array([1, 0]))
     assert [stored.paper for stored in read] == [with_few, whole]
@@ -71,7 +81,7 @@ def test_a_discarded_paper_leaves_no_gap(tmp_path: Path) -> None:
 @pytest.mark.parametrize("n", [1, 7, 50, 80])
 def test_a_sample_is_the_same_in_any_order(tmp_path: Path, n: int) -> None:
     ids = [f"p{i}" for i in range(50)]
-    expected = {id for id in sorted(ids, key=lambda id: sample_key(id, 3))[:n]}
+    expected = set(sorted(ids, key=lambda id: sample_key(id, 3))[:n])
     for seed in range(3):
         shuffled = random.Random(seed).sample(ids, 50)
         again = shuffled + shuffled[:20]  # repeated ids as well
@@ -98,13 +108,15 @@ def filtered(tmp_path: Path) -> Catalogue:
     return catalogue(
         tmp_path / "c",
         [
-            paper("a", categories=("astro-ph.GA", "gr-qc"), published="2023-01-15", authors=("August A. Muench", "J. Doe")),
+            paper(
+                "a", categories=("astro-ph.GA", "gr-qc"), published="2023-01-15", authors=("August A. Muench", "J. Doe")
+            ),
             paper("b", categories=("gr-qc",), published="2023-01", authors=("J\\'er\\^ome Muench-Nash",)),
             paper("c", categories=("astro-ph",), published="2022", authors=("A. Doe", "B. Muench")),
             paper("d", authors=("Łukasz Wyrzykowski", "Rasmus Sørensen")),
             paper("astro-ph/9906432", categories=("astro-ph",)),
         ],
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def found(index: Keywords, query: str, k: int = 10) -> list[int]:
         ("OIII", [0]),
         ("H$\\alpha$", [0]),
         ("Halpha", [0]),
+        ("magnetised", [2]),
         ("M 31", [4]),
         ('"magnetized plasma"', [2]),
         ('"plasma magnetized"', []),

@@ -31,7 +31,8 @@ REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "arxiv-astro-10
         (r"$\frac{a+b}{c}$, $\sqrt{2}$, $\dot{M}$, $\bar{\rho}_{x}$", "(a+b)/c, √2, Ṁ, ρ̄_x"),
         (r"\(\mathcal{O}(10)\) and \[x\] and $$y$$", "O(10) and x and y"),
         (r"$M_{\text{$H_2$}}$", "M_H₂"),
-        (r"$180^\circ$, 3{\deg}, $0.3''$, 34\farcs5", "180°, 3°, 0.3″, 34″.5"),
+        (r"$180^\circ$, 3{\deg}, $0.3''$, $2^{\prime\prime}$, 34\farcs5", "180°, 3°, 0.3″, 2″, 34″.5"),
+        (r"($ \rm FUV \leq 2$), 5$\,$kpc, 50$~\rm cm$", "(FUV ≤ 2), 5 kpc, 50 cm"),
         # commands
         (r"\emph{x}, {\it Gaia}, \textbf{a \textit{b}}", "x, Gaia, a b"),
         (r"[O\,{\sc iii}], He~\textsc{ii}, \ion{C}{4}, \ion{H}{i}", "[O III], He II, C IV, H I"),

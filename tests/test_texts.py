@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from embedsearch.corpus import to_text
 from embedsearch.errors import OptionError
 from embedsearch.records import Paper
-from embedsearch.texts import Designation, Template, designations
+from embedsearch.texts import Designation, Template, designations, fold_spelling
 
 REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "arxiv-astro-10k.jsonl.gz"
 PAPER = Paper(
@@ -165,3 +165,23 @@ def test_real_designations_occur_in_several_spellings():
     assert {"M31", "M 31"} <= spellings["m31"]
     assert {"IC348", "IC 348"} <= spellings["ic348"]
     assert len(spellings) > 300
+
+
+@pytest.mark.parametrize(
+    ("british", "american"),
+    [
+        ("magnetised", "magnetized"),
+        ("Normalisations", "Normalizations"),
+        ("analysed", "analyzed"),
+        ("behavioural colours", "behavioral colors"),
+        ("centred on the centres", "centered on the centers"),
+        ("grey discs", "gray disks"),
+    ],
+)
+def test_spelling_is_folded(british: str, american: str) -> None:
+    assert fold_spelling(british) == fold_spelling(american) == american
+
+
+@pytest.mark.parametrize("text", ["rise", "four hours", "our tour", "disco", "core", "analysis"])
+def test_words_that_only_look_british(text: str) -> None:
+    assert fold_spelling(text) == text

@@ -28,7 +28,9 @@ def test_spec_round_trip(text: str) -> None:
     assert str(TransformSpec.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "centre", "center:3", "whiten", "whiten:", "whiten:0", "whiten:-1", "whiten:x", "whiten:²"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", ["", "centre", "center:3", "whiten", "whiten:", "whiten:0", "whiten:-1", "whiten:x", "whiten:²"]
+)
 def test_spec_rejects(text: str) -> None:
     with pytest.raises(OptionError, match="expected a transform center, whiten:K, remove-top:K or truncate:D, found"):
         TransformSpec.parse(text)

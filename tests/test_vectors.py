@@ -18,7 +18,9 @@ def unit(n: int, d: int = 16) -> Float32:
     return unit_rows(np.random.default_rng(0).normal(size=(n, d)))
 
 
-def shards(folder: Path, rows: Float32, *, size: int = 4, dtype: str = "float32", skip: tuple[int, ...] = ()) -> list[Shard]:  # fmt: skip
+def shards(
+    folder: Path, rows: Float32, *, size: int = 4, dtype: str = "float32", skip: tuple[int, ...] = ()
+) -> list[Shard]:
     (folder / "vectors").mkdir()
     made = []
     for number, first in enumerate(range(0, len(rows), size), 1):

@@ -86,8 +86,9 @@ class IvfIndex:
 
 def build(path: Path, kind: AnnKind, vectors: ShardedVectors) -> tuple[dict[str, int], float]:
     """Write an index of all vectors to `path`. Returns its parameters and its recall of the exact ten."""
+    parameters: dict[str, int] = {}
     if kind is AnnKind.FLAT:
-        index, parameters = faiss.IndexFlatIP(vectors.dim), {}
+        index = faiss.IndexFlatIP(vectors.dim)
     else:
         index, parameters = _trained_ivf(vectors)
     for _, block in vectors.blocks():

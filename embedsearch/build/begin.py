@@ -68,8 +68,8 @@ def begin(
     if known is not None and not options.overwrite:
         remove(writer.folder / papers.name)
         raise RecipeMismatch(
-            f"expected the {known.n_papers:,} papers from {known.corpus.source} that {writer.folder} holds, found others"
-            f" in {note.source}; replace them with --overwrite, or name another --index"
+            f"expected the {known.n_papers:,} papers that {writer.folder} holds, from {known.corpus.source}, found"
+            f" others in {note.source}; replace them with --overwrite, or name another --index"
         )
     words = index_words(writer.folder, papers, number=number, progress=progress)
     made = _generation(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 import numpy as np
 
 from embedsearch.ann import AnnKind
 from embedsearch.build.options import Progress, Stage, Step
-from embedsearch.encoders import Encoded, Encoder, Role
+from embedsearch.encoders import Encoded, Encoder, Prepared, Role
 from embedsearch.errors import BadVector, StoreError
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.manifest import Generation, Shard
@@ -69,11 +69,15 @@ class _Texts:
 def _encoded(encoder: Encoder, texts: _Texts, firsts: Sequence[int], tally: _Tally) -> Iterator[tuple[int, Encoded]]:
     """(first row, vectors) of each shard. The next one is read and tokenised while this one is in the model."""
     with ThreadPoolExecutor(1) as ahead:
-        waiting = ahead.submit(lambda: encoder.prepare(texts(firsts[0]), role=Role.DOCUMENT))
+
+        def prepared_from(first: int) -> Future[Prepared]:
+            return ahead.submit(lambda: encoder.prepare(texts(first), role=Role.DOCUMENT))
+
+        waiting = prepared_from(firsts[0])
         for first, following in zip(firsts, [*firsts[1:], None], strict=True):
             prepared = waiting.result()
             if following is not None:
-                waiting = ahead.submit(lambda next_=following: encoder.prepare(texts(next_), role=Role.DOCUMENT))
+                waiting = prepared_from(following)
             tally.prepared(prepared.n_tokens)
             try:
                 yield first, encoder.encode_prepared(prepared, progress=tally.batch)

@@ -19,24 +19,44 @@ from embedsearch.cli.options import compute_options, index_option, is_quiet, mes
     help="A named model (see `embedsearch models`), a folder, a GGUF file, or a hub id. [default: minilm]",
 )
 @click.option("--revision", help="Commit, tag or branch of a hub model.")
-@click.option("--pooling", type=click.Choice(["mean-without-bos", "mean", "cls", "last-token"]), help="How tokens become one vector; default: as the model states.")  # fmt: skip
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean-without-bos", "mean", "cls", "last-token"]),
+    help="How tokens become one vector; default: as the model states.",
+)
 @click.option("--query-prompt", help="Put before each query; default: as the model states.")
 @click.option("--document-prompt", help="Put before each paper; default: as the model states.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longer texts are cut here, and counted.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with a model. Off unless you say so.")
-@click.option("--category", multiple=True, metavar="PATTERN", help="Only papers in such a category: 'astro-ph*'. May be repeated.")  # fmt: skip
+@click.option(
+    "--category", multiple=True, metavar="PATTERN", help="Only papers in such a category: 'astro-ph*'. May be repeated."
+)
 @click.option("--since", metavar="DATE", help="Only papers from this day, month or year on.")
 @click.option("--until", metavar="DATE", help="Only papers up to this day, month or year.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N papers.")
-@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Take N papers at random, the same ones each time.")  # fmt: skip
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Take N papers at random, the same ones each time."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
-@click.option("--field", "fields", multiple=True, metavar="OURS=THEIRS", help="A column by another name: abstract=summary. May be repeated.")  # fmt: skip
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="OURS=THEIRS",
+    help="A column by another name: abstract=summary. May be repeated.",
+)
 @click.option("--strict", is_flag=True, help="A paper without an abstract is an error, not left out.")
 @click.option("--template", metavar="TEXT", help="What is embedded of a paper. [default: {abstract}]")
 @click.option("--transform", metavar="KIND", help="center, whiten:K, remove-top:K or truncate:D.")
-@click.option("--dtype-stored", type=click.Choice(["float16", "float32"]), help="Of the stored vectors. [default: float16]")  # fmt: skip
-@click.option("--ann", type=click.Choice(["flat", "ivf", "exact"]), help="Kind of index; default: by the number of papers.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace an index of other papers or another model, once the new one is whole.")  # fmt: skip
+@click.option(
+    "--dtype-stored", type=click.Choice(["float16", "float32"]), help="Of the stored vectors. [default: float16]"
+)
+@click.option(
+    "--ann", type=click.Choice(["flat", "ivf", "exact"]), help="Kind of index; default: by the number of papers."
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace an index of other papers or another model, once the new one is whole."
+)
 @compute_options
 @message_options
 def command(
@@ -115,4 +135,4 @@ def _pairs(fields: tuple[str, ...]) -> dict[str, str]:
     for field in fields:
         if "=" not in field:
             raise click.BadParameter(f"expected OURS=THEIRS, found {field!r}", param_hint="--field")
-    return dict((field.split("=", 1)[0], field.split("=", 1)[1]) for field in fields)
+    return {ours: theirs for ours, _, theirs in (field.partition("=") for field in fields)}

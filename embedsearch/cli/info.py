@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from embedsearch.cli.options import format_option, index_option, message_options
+from embedsearch.cli.terminal import show
 
 
 @click.command(name="info")
@@ -22,6 +23,4 @@ def command(index: Path, format_: str | None) -> None:
     if format_ == "json":
         click.echo(render.to_json(info.as_dict()))
     else:
-        from rich.console import Console
-
-        Console(highlight=False, markup=False, emoji=False).print(render.info_table(info))
+        show(render.info_table(info))

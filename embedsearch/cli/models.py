@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from embedsearch.cli.options import format_option, message_options
+from embedsearch.cli.terminal import show
 
 
 @click.command(name="models")
@@ -23,6 +24,4 @@ def command(format_: str | None) -> None:
     if format_ == "json":
         click.echo(render.to_json([render.model_dict(model, here=here) for model, here in listed]))
     else:
-        from rich.console import Console
-
-        Console(highlight=False, markup=False, emoji=False).print(render.models_table(listed))
+        show(render.models_table(listed))

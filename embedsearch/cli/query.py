@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from embedsearch.cli.options import compute_options, format_option, index_option, is_quiet, message_options
+from embedsearch.cli.terminal import make_console, show
+
+if TYPE_CHECKING:
+    from embedsearch.records import SearchResult
+    from embedsearch.search import Searcher
 
 
 @click.command(name="query")
 @click.argument("text", nargs=-1)
 @index_option
 @click.option("-k", "k", type=int, default=10, show_default=True, help="Papers for each query.")
-@click.option("--mode", type=click.Choice(["hybrid", "dense", "keyword"]), default="hybrid", show_default=True, envvar="EMBEDSEARCH_MODE", help="By meaning and words, by meaning, or by words.")  # fmt: skip
+@click.option(
+    "--mode",
+    type=click.Choice(["hybrid", "dense", "keyword"]),
+    default="hybrid",
+    show_default=True,
+    envvar="EMBEDSEARCH_MODE",
+    help="By meaning and words, by meaning, or by words.",
+)
 @click.option("--like", metavar="ID", help="Papers like this one.")
-@click.option("--category", multiple=True, metavar="PATTERN", help="Only papers in such a category: 'astro-ph*'. May be repeated.")  # fmt: skip
+@click.option(
+    "--category", multiple=True, metavar="PATTERN", help="Only papers in such a category: 'astro-ph*'. May be repeated."
+)
 @click.option("--since", metavar="DATE", help="Only papers from this day, month or year on.")
 @click.option("--until", metavar="DATE", help="Only papers up to this day, month or year.")
 @click.option("--author", multiple=True, metavar="NAME", help="Only papers by this author. May be repeated.")
-@click.option("--sort", type=click.Choice(["score", "date"]), default="score", show_default=True, help="Order of the K best: best or newest first.")  # fmt: skip
+@click.option(
+    "--sort",
+    type=click.Choice(["score", "date"]),
+    default="score",
+    show_default=True,
+    help="Order of the K best: best or newest first.",
+)
 @click.option("--abstract", is_flag=True, help="Show whole abstracts.")
 @format_option("table", "json", "csv", "bibtex")
 @compute_options
@@ -51,7 +72,6 @@ def command(
     if bool(text) == bool(like):
         raise click.UsageError("Expected a query, or --like ID, and not both.")
     from embedsearch.encoders import Compute
-    from embedsearch.records import SearchResult
     from embedsearch.search import Searcher
     from embedsearch.store.catalogue import Filters
 
@@ -59,7 +79,6 @@ def command(
     filters = Filters(categories=category, since=since, until=until, authors=author)
     searcher = Searcher.open(index, compute=Compute(device=device, dtype=dtype, token_budget=token_budget))
     _say_if_partial(searcher)
-    results: list[SearchResult]
     if like:
         results = [searcher.similar_to(like, k=k, filters=filters, sort=sort)]
     else:
@@ -95,20 +114,16 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _say_if_partial(searcher: object) -> None:
-    from embedsearch.search import Searcher
-
-    assert isinstance(searcher, Searcher)
+def _say_if_partial(searcher: Searcher) -> None:
     generation = searcher.generation
     if generation.n_embedded < generation.n_papers and not is_quiet():
         share = f"{generation.n_embedded:,} of {generation.n_papers:,} papers have vectors"
         click.echo(f"This index is not finished: {share}; go on with: embedsearch build-index", err=True)
 
 
-def _show(results: object, format_: str, *, as_lines: bool, abstract: bool) -> None:
+def _show(found: list[SearchResult], format_: str, *, as_lines: bool, abstract: bool) -> None:
     from embedsearch import render
 
-    found: list[render.SearchResult] = results  # type: ignore[assignment]
     if format_ == "json" and as_lines:
         click.echo("\n".join(render.to_json(render.result_dict(result), indent=None) for result in found))
     elif format_ == "json":
@@ -120,8 +135,6 @@ def _show(results: object, format_: str, *, as_lines: bool, abstract: bool) -> N
         distinct = {hit.id: hit.paper for result in found for hit in result.hits}
         click.echo(render.to_bibtex(distinct.values()), nl=False)
     else:
-        from rich.console import Console
-
-        console = Console(highlight=False, markup=False, emoji=False)
-        for result in found:
-            console.print(render.hits_table(result, links=console.is_terminal, abstracts=abstract))
+        console = make_console()
+        links = console.is_terminal
+        show(*(render.hits_table(result, links=links, abstracts=abstract) for result in found), console=console)

@@ -13,12 +13,24 @@ LARGEST_SAMPLE = 10_000
 
 @click.command(name="similarity-plot")
 @index_option
-@click.option("--sample", type=click.IntRange(min=2), metavar="N", help=f"Papers to compare. [default: all, up to {LARGEST_SAMPLE:,}]")  # fmt: skip
+@click.option(
+    "--sample",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help=f"Papers to compare. [default: all, up to {LARGEST_SAMPLE:,}]",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
-@click.option("--bins", type=click.IntRange(2, 10_000), default=200, show_default=True, help="Bars of the histogram.")
-@click.option("--out", type=click.Path(path_type=Path), default="figures/similarity.png", show_default=True, metavar="FILE", help="Figure to write: .png, .pdf or .svg.")  # fmt: skip
+@click.option("--bins", type=click.IntRange(2, 10_000), help="Bars of the histogram; default: what the pairs can fill.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="figures/similarity.png",
+    show_default=True,
+    metavar="FILE",
+    help="Figure to write: .png, .pdf or .svg.",
+)
 @message_options
-def command(index: Path, sample: int | None, seed: int, bins: int, out: Path) -> None:
+def command(index: Path, sample: int | None, seed: int, bins: int | None, out: Path) -> None:
     """Draw the distribution of the cosine similarities of all pairs of papers in an index."""
     from embedsearch import plots
     from embedsearch.errors import OptionError

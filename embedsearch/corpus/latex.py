@@ -67,8 +67,8 @@ def to_text(latex: str) -> str:
 def _ties(text: str) -> str:
     if "~" not in text:
         return text
-    # "\x01" keeps "about" out of reach: control characters were taken out before.
-    return _TIE.sub(" ", _SUBSCRIPTED_TIE.sub("\\1\x01", text)).replace("\x01", "~")
+    # "\x01" keeps "about" out of reach: control characters were taken out before. "\\ " is a space in math, too.
+    return _TIE.sub(r"\\ ", _SUBSCRIPTED_TIE.sub("\\1\x01", text)).replace("\x01", "~")
 
 
 def _pieces(text: str) -> str:
@@ -135,8 +135,8 @@ def _text(source: str) -> str:
 
 @lru_cache(maxsize=50_000)
 def _math(source: str) -> str:
-    primed = source.replace("''", "″").replace("'", "′")
-    decoded = _decode(f"${primed}$") if "\\" in source or "~" in source else primed
+    primed = source.strip().replace("''", "″").replace("'", "′")
+    decoded = _decode(primed, math=True) if "\\" in source or "~" in source else primed
     if decoded is None:
         return f"${source}$"
     return _tidy(_without_braces(_scripts(decoded.translate(_PLAIN_LETTERS), single=True)))
@@ -145,7 +145,7 @@ def _math(source: str) -> str:
 _PLAIN_LETTERS: Final = str.maketrans({"−": "-", "∼": "~", "ϕ": "φ", "ϵ": "ε", "∗": "*", "\xa0": " ", "∘": "°"})
 
 
-def _decode(source: str) -> str | None:
+def _decode(source: str, *, math: bool = False) -> str | None:
     # Imported when the first LaTeX is met: a corpus of plain text needs none of it.
     from pylatexenc.latexwalker import LatexWalkerError
 
@@ -154,7 +154,7 @@ def _decode(source: str) -> str | None:
     source = _GLUED.sub(r"\1 ", source)
     prepared = _UNESCAPED.sub(r"\\\1", _SMALL_ROMAN.sub(lambda m: m[1] + m[2] + m[3].upper(), source))
     try:
-        return macros.decode(prepared)
+        return macros.decode_math(prepared) if math else macros.decode(prepared)
     except (LatexWalkerError, LookupError, TypeError, AttributeError, ValueError, RecursionError):
         # The parser gives up by its own error, its formatters by whatever a missing argument leads to.
         return None
@@ -190,6 +190,8 @@ def _scripts(text: str, *, single: bool) -> str:
 def _script(mark: str, inside: str) -> str:
     if inside in _BARE_SCRIPTS:
         return inside
+    if inside and not inside.strip("′ "):
+        return inside.replace(" ", "").replace("′′", "″")
     if inside and all(c in "0123456789+-" for c in inside):
         return inside.translate(_UP if mark == "^" else _DOWN)
     if mark == "^" and inside in ("*", "°", "′", "″", "†", "⋆"):

@@ -147,34 +147,38 @@ def _contexts() -> tuple[Any, Any]:
 
 
 _COMMAND: Final = re.compile(r"\\(?:([A-Za-z]+)|(.))", re.DOTALL)
+_ESCAPED: Final = re.compile(r"\\[%{}]")
 _UNUSUAL: Final = re.compile(r"['`$%#&-]{2}|[$%#&]")
 
 
 @cache
 def _symbol(name: str, is_before_group: bool) -> str | None:
     """The text of a command that takes no argument, or whose argument is the text itself; None for all others."""
-    parse, write = _contexts()
-    text = write.get_macro_spec(name)
-    if is_before_group and name in _WRAPPERS["{"].split():
-        return ""
+    if name in _WRAPPERS["{"].split():
+        return "" if is_before_group else None
     if name in _SYMBOLS:
         return _SYMBOLS[name]
-    takes_nothing = not parse.get_macro_spec(name).args_parser.argspec
-    return text.simplify_repl or "" if takes_nothing and isinstance(text.simplify_repl, str) else None
+    parse, write = _contexts()
+    arguments, text = parse.get_macro_spec(name), write.get_macro_spec(name)
+    if (arguments is not None and arguments.args_parser.argspec) or not isinstance(text.simplify_repl, str):
+        return None
+    return text.simplify_repl or None
 
 
 def decode_math(latex: str) -> str:
-    """As `decode("$...$")`, ten times as fast where there is nothing but symbols, as in nearly all math of abstracts."""
-    if _UNUSUAL.search(latex.replace("\\%", "")):
+    """As `decode` of the same between dollar signs, and much faster for symbols alone: nearly all math of abstracts."""
+    bare = _ESCAPED.sub("", latex)
+    if _UNUSUAL.search(bare) or bare.count("{") != bare.count("}"):
         return decode(f"${latex}$")
     parts, start = [], 0
     for found in _COMMAND.finditer(latex):
         text = _symbol(found[1] or found[2], latex.startswith("{", found.end()))
         if text is None:
             return decode(f"${latex}$")
-        parts += [latex[start : found.start()], text]
-        start = found.end()
-    return "".join([*parts, latex[start:]]).replace("~", " ")
+        parts += [latex[start : found.start()].replace("~", " "), text]
+        # The space behind a change of font ends the command; behind a symbol it is the author's.
+        start = found.end() + (not text and latex.startswith(" ", found.end()))
+    return "".join([*parts, latex[start:].replace("~", " ")])
 
 
 def decode(latex: str) -> str:

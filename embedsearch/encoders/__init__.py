@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from embedsearch.encoders.protocol import (
     Compute,
@@ -15,6 +16,9 @@ from embedsearch.encoders.protocol import (
     Role,
 )
 from embedsearch.errors import RecipeMismatch
+
+if TYPE_CHECKING:
+    from embedsearch.encoders.transformer import TransformerEncoder
 
 __all__ = [
     "Compute",
@@ -31,7 +35,7 @@ __all__ = [
 
 def open_encoder(
     spec: ModelSpec | str = "minilm", *, compute: Compute | None = None, expected: Recipe | None = None
-) -> Encoder:
+) -> TransformerEncoder:
     """The encoder that `spec` (or a name alone) describes. Its weights are loaded when the first text is encoded.
 
     `expected` is the recipe of vectors that the encoder must be able to continue: it helps to find a model that has

@@ -131,8 +131,7 @@ def _folder_states(files: ModelFiles, spec: ModelSpec) -> _Stated:
     return _Stated(
         dim=_dim(config, files),
         causal=any("ForCausalLM" in name for name in config.get("architectures") or ()),
-        # What a user sets replaces a pooling that is not understood.
-        pooling=spec.pooling or _folder_pooling(files),
+        pooling=_folder_pooling(files, spec.pooling),
         prompts=_folder_prompts(files.json("config_sentence_transformers.json")),
         most_tokens=_most_tokens(config, files),
         usual_tokens=transformer.get("max_seq_length"),
@@ -161,8 +160,11 @@ def _most_tokens(config: dict[str, Any], files: ModelFiles) -> int:
     return min(limits, default=CAUSAL_MAX_TOKENS)
 
 
-def _folder_pooling(files: ModelFiles) -> Pooling | None:
-    """The pooling that a sentence-transformers folder was trained with; None where it is no such folder."""
+def _folder_pooling(files: ModelFiles, given: Pooling | None) -> Pooling | None:
+    """The pooling that a sentence-transformers folder was trained with; None where it is no such folder.
+
+    One that is `given` replaces a pooling that is not understood, but not a module that is not.
+    """
     modules = read_json(files.folder / "modules.json")
     if modules is None:
         return None
@@ -176,7 +178,7 @@ def _folder_pooling(files: ModelFiles) -> Pooling | None:
         if kind == "Transformer" and module.get("path"):
             raise EncoderError(f"{files.name} keeps its weights in {module['path']}: name that folder, and its pooling")
         if kind == "Pooling":
-            pooling = _stated_pooling(files, f"{module.get('path', '')}/config.json".lstrip("/"))
+            pooling = given or _stated_pooling(files, f"{module.get('path', '')}/config.json".lstrip("/"))
     return pooling
 
 

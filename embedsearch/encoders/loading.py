@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import huggingface_hub.utils
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModel, AutoTokenizer, GgufConfig
+from transformers import AutoModel, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
 from transformers.utils import logging as transformers_logging
 
 from embedsearch.encoders.folder import Model
@@ -84,19 +85,19 @@ def _failures_named(model: Model) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' bars and warnings; afterwards they are as they were."""
-    loud: Any = transformers_logging  # it is typed in part
+    loud: Any = transformers_logging  # typed in part
     hub: Any = huggingface_hub.utils
+    gguf: Any = modeling_gguf_pytorch_utils
     with _QUIET:
-        verbosity, bars, hub_bars_off = (
-            loud.get_verbosity(),
-            loud.is_progress_bar_enabled(),
-            hub.are_progress_bars_disabled(),
-        )
+        verbosity, bars, gguf_bar = loud.get_verbosity(), loud.is_progress_bar_enabled(), gguf.tqdm
+        hub_bars_off = hub.are_progress_bars_disabled()
         loud.set_verbosity_error()
         loud.disable_progress_bar()  # the hub's as well
+        gguf.tqdm = functools.partial(gguf_bar, disable=True)  # this bar asks nobody whether it is wanted
         try:
             yield
         finally:
+            gguf.tqdm = gguf_bar
             loud.set_verbosity(verbosity)
             if bars:
                 loud.enable_progress_bar()

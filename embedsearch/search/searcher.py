@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar, overload
@@ -66,17 +66,27 @@ class Searcher:
 
     @overload
     def search(
-        self, query: str, *, k: int = 10, mode: Mode | str = Mode.HYBRID, filters: Filters | None = None,
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        mode: Mode | str = Mode.HYBRID,
+        filters: Filters | None = None,
         sort: Sort | str = Sort.SCORE,
-    ) -> SearchResult: ...  # fmt: skip
+    ) -> SearchResult: ...
     @overload
     def search(
-        self, query: Sequence[str], *, k: int = 10, mode: Mode | str = Mode.HYBRID, filters: Filters | None = None,
+        self,
+        query: list[str] | tuple[str, ...],
+        *,
+        k: int = 10,
+        mode: Mode | str = Mode.HYBRID,
+        filters: Filters | None = None,
         sort: Sort | str = Sort.SCORE,
-    ) -> list[SearchResult]: ...  # fmt: skip
+    ) -> list[SearchResult]: ...
     def search(
         self,
-        query: str | Sequence[str],
+        query: str | list[str] | tuple[str, ...],
         *,
         k: int = 10,
         mode: Mode | str = Mode.HYBRID,
@@ -177,7 +187,7 @@ class Searcher:
             elif mode is Mode.KEYWORD:
                 scored = view.keyword(words, k, mask)
             elif mode is Mode.DENSE:
-                scored = view.dense(vectors[query], k, mask)
+                scored = view.dense(vectors.get(query), k, mask)
             else:
                 scored = view.hybrid(vectors.get(query), words, k, mask)
             results.append(self._result(view, query, mode, scored, k, sort, words, first=row))
@@ -191,9 +201,17 @@ class Searcher:
         return dict(zip(distinct, view.into_space(self.encoder.encode(distinct, role=Role.QUERY)), strict=True))
 
     def _result(
-        self, view: StoreView, query: str, mode: Mode, scored: Scored, k: int, sort: Sort, words: KeywordQuery,
-        *, first: int | None = None,
-    ) -> SearchResult:  # fmt: skip
+        self,
+        view: StoreView,
+        query: str,
+        mode: Mode,
+        scored: Scored,
+        k: int,
+        sort: Sort,
+        words: KeywordQuery,
+        *,
+        first: int | None = None,
+    ) -> SearchResult:
         ids = view.catalogue.ids(scored.rows)
         order = best_first(scored.scores, ids)
         if first is not None:

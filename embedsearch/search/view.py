@@ -113,13 +113,14 @@ class StoreView:
             raise QueryError(
                 f"expected {id} to have a vector, found none yet: finish the index with embedsearch build-index"
             )
-        return self.vectors.rows(np.array([row]))[0]
+        vector: Float32 = self.vectors.rows(np.array([row]))[0]
+        return vector
 
     def into_space(self, vectors: Float32) -> Float32:
         return self.vectors.transform.apply(vectors) if self.vectors.transform else vectors
 
-    def dense(self, query: Float32, k: int, mask: Mask | None) -> Scored:
-        if not self.vectors.n_rows:
+    def dense(self, query: Float32 | None, k: int, mask: Mask | None) -> Scored:
+        if query is None or not self.vectors.n_rows:
             raise StoreError(
                 f"expected vectors in {self.folder}, found none yet: finish it with embedsearch build-index"
             )

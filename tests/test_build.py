@@ -1,0 +1,311 @@
+"""Building: what is committed when, what is gone on with, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import corpora
+import numpy as np
+import pytest
+from fake_encoder import FakeEncoder
+
+from embedsearch.ann import AnnKind
+from embedsearch.build import BuildOptions, BuildReport, Stage, Step, build_index
+from embedsearch.corpus import Selection
+from embedsearch.errors import BadVector, CorpusError, OptionError, RecipeMismatch, StoreCorrupt, StoreError
+from embedsearch.search import Searcher
+from embedsearch.store.catalogue import Catalogue
+from embedsearch.store.manifest import Manifest, read_manifest
+from embedsearch.store.space import Space
+from embedsearch.verify import verify_store
+
+SMALL = {"shard_rows": 16}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return corpora.write(tmp_path / "papers.jsonl", corpora.records(50))
+
+
+def build(
+    corpus: Path | None, index: Path, encoder: FakeEncoder | None = None, progress: Any = None, **options: Any
+) -> BuildReport:
+    return build_index(
+        corpus,
+        index,
+        encoder=encoder or FakeEncoder(),
+        options=BuildOptions(**SMALL | options),
+        progress=progress or (lambda step: None),
+    )
+
+
+def state(index: Path) -> Manifest:
+    return read_manifest(index)
+
+
+def shard_hashes(index: Path) -> list[str]:
+    return [shard.file.sha256 for shard in state(index).serving.shards]
+
+
+def test_a_store_holds_every_paper_by_row(corpus: Path, tmp_path: Path) -> None:
+    report = build(corpus, tmp_path / "i")
+    assert (report.n_papers, report.n_embedded, report.already_complete) == (50, 50, False)
+    assert list(verify_store(tmp_path / "i")) == []
+    space = Space.open(tmp_path / "i")
+    texts = [record["abstract"] for record in corpora.records(50)]
+    expected = FakeEncoder().encode(texts, role=None)  # type: ignore[arg-type]
+    assert list(space.ids) == [record["id"] for record in corpora.records(50)]
+    np.testing.assert_allclose(space.vectors, expected, atol=1e-3)
+    assert [len(block) for _, block in space.blocks(20)] == [20, 20, 10]
+
+
+def test_again_does_nothing(corpus: Path, tmp_path: Path) -> None:
+    build(corpus, tmp_path / "i")
+    before = (tmp_path / "i" / "manifest.json").read_bytes()
+    for again in (corpus, None):
+        encoder = FakeEncoder()
+        report = build(again, tmp_path / "i", encoder)
+        assert report.already_complete
+        assert not report.read
+        assert encoder.n_calls == 0
+    corpus.touch()  # another time stamp: it is read, and found to be the same
+    assert build(corpus, tmp_path / "i").read
+    assert (tmp_path / "i" / "manifest.json").read_bytes() == before
+    assert not list((tmp_path / "i").glob("*-2*"))
+
+
+@pytest.mark.parametrize("fail_at", [0, 15, 16, 40])
+def test_it_goes_on_where_it_stopped_and_comes_to_the_same_bytes(corpus: Path, tmp_path: Path, fail_at: int) -> None:
+    build(corpus, tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="told to fail"):
+        build(corpus, tmp_path / "i", FakeEncoder(fail_at=fail_at))
+    assert len(state(tmp_path / "i").serving.shards) == fail_at // 16
+    encoder = FakeEncoder()
+    report = build(None, tmp_path / "i", encoder)
+    assert encoder.n_texts == report.n_embedded == 50 - fail_at // 16 * 16
+    assert shard_hashes(tmp_path / "i") == shard_hashes(tmp_path / "whole")
+    assert list(verify_store(tmp_path / "i")) == []
+
+
+def test_it_can_be_searched_while_it_is_built(corpus: Path, tmp_path: Path) -> None:
+    seen: list[tuple[Stage, int]] = []
+
+    def look(step: Step) -> None:
+        if step.stage is Stage.EMBED:
+            searcher = Searcher.open(tmp_path / "i", encoder=FakeEncoder())
+            seen.append((step.stage, searcher.generation.n_embedded))
+            assert searcher.search("star", mode="keyword", k=3).hits
+            for hit in searcher.search("star", k=50).hits:
+                assert (hit.cosine is not None) == (int(hit.id[5:]) - 10000 < seen[-1][1])
+            if seen[-1][1]:
+                assert len(searcher.search("star", mode="dense", k=50).hits) == seen[-1][1]
+            else:
+                with pytest.raises(StoreError, match="found none yet: finish it with embedsearch build-index"):
+                    searcher.search("star", mode="dense")
+
+    build(corpus, tmp_path / "i", progress=look)
+    assert {n for _, n in seen} >= {0, 16, 32}
+
+
+def test_another_model_template_or_corpus_is_refused_and_says_what_differs(corpus: Path, tmp_path: Path) -> None:
+    build(corpus, tmp_path / "i")
+    before = (tmp_path / "i" / "manifest.json").read_bytes()
+    with pytest.raises(
+        RecipeMismatch, match=r"found weights '.*' against '.*'; replace them with --overwrite, or name"
+    ):
+        build(corpus, tmp_path / "i", FakeEncoder("other"))
+    with pytest.raises(RecipeMismatch, match=r"template '\{abstract\}' against '\{title\}'"):
+        build(corpus, tmp_path / "i", template="{title}")
+    with pytest.raises(RecipeMismatch, match="transform None against 'center'; "):
+        build(corpus, tmp_path / "i", transform="center")
+    other = corpora.write(tmp_path / "other.jsonl", corpora.records(5, seed=1))
+    with pytest.raises(
+        RecipeMismatch, match=r"expected the 50 papers that .*papers.jsonl, found others in .*other.jsonl"
+    ):
+        build(other, tmp_path / "i")
+    with pytest.raises(RecipeMismatch, match="found others"):
+        build(None, tmp_path / "i", limit=10)
+    assert (tmp_path / "i" / "manifest.json").read_bytes() == before
+    build(corpus, tmp_path / "i")
+    assert list(verify_store(tmp_path / "i")) == []
+
+
+def test_overwrite_replaces_when_it_is_complete_and_keeps_the_previous(corpus: Path, tmp_path: Path) -> None:
+    index = tmp_path / "i"
+    build(corpus, index)
+    other = corpora.write(tmp_path / "other.jsonl", corpora.records(40, seed=1))
+    with pytest.raises(RuntimeError):
+        build(other, index, FakeEncoder("other", fail_at=20), overwrite=True)
+    assert (state(index).serving.number, state(index).building.number) == (1, 2)  # type: ignore[union-attr]
+    assert len(Searcher.open(index, encoder=FakeEncoder()).search("star", mode="dense", k=99).hits) == 50
+    encoder = FakeEncoder("other")
+    build(other, index, encoder, overwrite=True)
+    assert encoder.n_texts == 24  # it went on
+    assert state(index).serving.number == 2
+    assert state(index).building is None
+    assert state(index).previous.number == 1  # type: ignore[union-attr]
+    assert list(verify_store(index)) == []
+    assert len(Searcher.open(index, encoder=encoder).search("star", mode="dense", k=99).hits) == 40
+
+
+def test_overwrite_without_a_corpus_takes_the_papers_that_are_there(corpus: Path, tmp_path: Path) -> None:
+    build(corpus, tmp_path / "i")
+    build(None, tmp_path / "i", FakeEncoder("other"), overwrite=True)
+    assert state(tmp_path / "i").serving.n_papers == 50
+    assert state(tmp_path / "i").serving.recipe["weights"] == FakeEncoder("other").recipe.weights
+
+
+def test_overwrite_mends_a_broken_store(corpus: Path, tmp_path: Path) -> None:
+    build(corpus, tmp_path / "i")
+    (tmp_path / "i" / state(tmp_path / "i").serving.shards[1].file.name).write_bytes(b"")
+    with pytest.raises(StoreCorrupt, match="build again with --overwrite"):
+        build(corpus, tmp_path / "i")
+    build(corpus, tmp_path / "i", overwrite=True)
+    assert len(Searcher.open(tmp_path / "i", encoder=FakeEncoder()).search("star", mode="dense", k=99).hits) == 50
+
+
+def test_a_store_is_a_corpus(corpus: Path, tmp_path: Path) -> None:
+    build(corpus, tmp_path / "a")
+    report = build(tmp_path / "a", tmp_path / "b", FakeEncoder("other"), selection=Selection(categories=("gr-qc",)))
+    assert report.n_papers == 16
+    papers = Catalogue(tmp_path / "b" / state(tmp_path / "b").serving.papers.name).papers(np.array([0]))
+    assert papers[0].paper.authors == ("A. Author2", "B. Writer2")
+
+
+def test_another_kind_of_index_keeps_the_vectors(corpus: Path, tmp_path: Path) -> None:
+    build(corpus, tmp_path / "i")
+    encoder = FakeEncoder()
+    for kind in (AnnKind.IVF, AnnKind.EXACT, AnnKind.FLAT):
+        build(None, tmp_path / "i", encoder, ann=kind)
+        assert state(tmp_path / "i").serving.ann_kind == kind.value
+        assert list(verify_store(tmp_path / "i")) == []
+    assert encoder.n_calls == 0
+
+
+def test_a_repeated_id_an_empty_abstract_and_a_missing_id(tmp_path: Path) -> None:
+    made = corpora.records(4)
+    made[1]["abstract"] = "  "
+    del made[2]["id"]
+    made.append(made[0] | {"title": "Later"})
+    corpus = corpora.write(tmp_path / "p.jsonl", made)
+    report = build(corpus, tmp_path / "i")
+    assert (report.n_papers, report.corpus.n_read, report.corpus.n_repeated) == (3, 5, 1)
+    assert (report.corpus.n_empty, report.empty_ids) == (1, (made[1]["id"],))
+    assert report.corpus.n_content_ids == 1
+    assert Searcher.open(tmp_path / "i").paper(made[0]["id"]).title == "Later"
+    with pytest.raises(
+        CorpusError, match=rf"expected an abstract in each paper, found none in {made[1]['id']} \(record 2"
+    ):
+        build(corpus, tmp_path / "strict", strict=True)
+    assert not (tmp_path / "strict" / "manifest.json").exists()
+
+
+def test_a_later_record_that_is_not_selected_takes_the_earlier_out(tmp_path: Path) -> None:
+    made = corpora.records(3)
+    made.append(made[0] | {"categories": "hep-ex"})
+    report = build(corpora.write(tmp_path / "p", made), tmp_path / "i", selection=Selection(categories=("astro-ph*",)))
+    assert report.n_papers == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"limit": 7}, 7),
+        ({"sample": 9}, 9),
+        ({"sample": 99}, 50),
+        ({"selection": Selection(since="2020-03", until="2020-04-01")}, 8),
+        ({"selection": Selection(categories=("*.CO",))}, 17),
+    ],
+)
+def test_which_papers(corpus: Path, tmp_path: Path, options: dict[str, Any], expected: int) -> None:
+    assert build(corpus, tmp_path / "i", **options).n_papers == expected
+    assert list(verify_store(tmp_path / "i")) == []
+
+
+def test_nothing_is_left_where_nothing_can_be_read(tmp_path: Path) -> None:
+    corpus = tmp_path / "p.jsonl"
+    corpus.write_text(json.dumps(corpora.records(1)[0]) + '\n{"id": "2001.10')
+    with pytest.raises(CorpusError, match="line 2"):
+        build(corpus, tmp_path / "i")
+    assert [path.name for path in (tmp_path / "i").iterdir()] in ([".lock"], [])
+    with pytest.raises(
+        CorpusError, match=r"expected papers with an abstract in .*, found 50 records, of which 50 are not"
+    ):
+        build(corpora.write(corpus, corpora.records(50)), tmp_path / "i", selection=Selection(categories=("cs.*",)))
+
+
+def test_a_bad_vector_names_the_paper_and_never_enters(tmp_path: Path) -> None:
+    made = corpora.records(40)
+    made[21]["abstract"] = "NAN"
+    corpus = corpora.write(tmp_path / "p.jsonl", made)
+    with pytest.raises(BadVector, match=rf"paper {made[21]['id']}: expected finite vectors"):
+        build(corpus, tmp_path / "i")
+    assert state(tmp_path / "i").serving.n_embedded == 16
+
+
+def test_a_transform_is_fitted_once_and_applied_to_queries(corpus: Path, tmp_path: Path) -> None:
+    build(corpus, tmp_path / "i", transform="whiten:3", dtype="float32")
+    space = Space.open(tmp_path / "i")
+    assert space.dim == 3
+    assert space.vectors.shape == (50, 3)
+    searcher = Searcher.open(tmp_path / "i", encoder=FakeEncoder())
+    text = corpora.records(50)[4]["abstract"]
+    best = searcher.search(text, mode="dense", k=1).hits[0]
+    assert best.cosine == pytest.approx(1.0, abs=1e-6)
+    assert list(verify_store(tmp_path / "i")) == []
+
+
+def test_the_dtype_that_is_stored(corpus: Path, tmp_path: Path) -> None:
+    sizes = []
+    for dtype in ("float16", "float32"):
+        build(corpus, tmp_path / dtype, dtype=dtype)
+        sizes.append(sum(shard.file.size - 128 for shard in state(tmp_path / dtype).serving.shards))
+    assert sizes == [50 * 8 * 2, 50 * 8 * 4]
+
+
+def test_progress_adds_up(corpus: Path, tmp_path: Path) -> None:
+    steps: list[Step] = []
+    build(corpus, tmp_path / "i", progress=steps.append)
+    stages = list(dict.fromkeys(step.stage for step in steps))
+    assert stages == [Stage.READ, Stage.KEYWORDS, Stage.EMBED, Stage.ANN]
+    last = [step for step in steps if step.stage is Stage.EMBED][-1]
+    n_tokens = sum(len(record["abstract"].split()) for record in corpora.records(50))
+    assert (last.done, last.total, last.n_tokens, last.n_tokens_expected) == (50, 50, n_tokens, n_tokens)
+    assert sum(shard.n_tokens for shard in state(tmp_path / "i").serving.shards) == n_tokens
+
+
+def test_truncated_texts_are_counted(corpus: Path, tmp_path: Path) -> None:
+    expected = sum(len(record["abstract"].split()) > 4 for record in corpora.records(50))
+    assert build(corpus, tmp_path / "i", FakeEncoder(max_tokens=4)).n_truncated == expected
+
+
+def test_too_little_disk_is_said_before_the_work(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 1))  # type: ignore[attr-defined]
+    encoder = FakeEncoder()
+    with pytest.raises(StoreError, match=r"expected .* MB of free disk for vectors in .*, found 0 MB"):
+        build(corpus, tmp_path / "i", encoder)
+    assert encoder.n_calls == 0
+
+
+@pytest.mark.parametrize("options", [{"limit": 0}, {"sample": -1}, {"shard_rows": 0}, {"dtype": "int8"}])
+def test_options_that_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="expected"):
+        BuildOptions(**options)
+
+
+def test_leftovers_are_removed_and_strangers_are_not(corpus: Path, tmp_path: Path) -> None:
+    index = tmp_path / "i"
+    build(corpus, index)
+    (index / ".new-papers-9.sqlite").write_text("half")
+    (index / "papers-9.sqlite").write_text("unnamed")
+    (index / "vectors" / "000009-abc.npy").write_text("unnamed")
+    (index / "keywords-9").mkdir()
+    (index / "my notes.txt").write_text("mine")
+    named = {path.name for path in index.rglob("*")} - {
+        ".new-papers-9.sqlite", "papers-9.sqlite", "000009-abc.npy", "keywords-9",
+    }  # fmt: skip
+    build(corpus, index)
+    assert {path.name for path in index.rglob("*")} == named

@@ -8,7 +8,7 @@ Two kinds of query, each with known answers:
   a title would find itself. Of the papers, `--titles` with the smallest hash.
 - questions in a user's words, written from abstracts in other words than theirs, against titles and abstracts.
 
-Either set is halved by hash: the hybrid weight is chosen on one half, the figures are of the other. All scores are those
+Either set is halved by hash: the weight is chosen on one half, the figures are of the other. All scores are those
 of all papers, so that no index has a part in them. Intervals are 95 %, by bootstrap over queries.
 """
 
@@ -24,12 +24,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedsearch import keywords, open_encoder
+from embedsearch import Searcher, keywords, open_encoder
 from embedsearch.corpus import sample_key
 from embedsearch.encoders import ModelSpec, Recipe, Role
 from embedsearch.keywords import KeywordQuery, Keywords, clean
 from embedsearch.measures import Interval, mean_interval
 from embedsearch.scores import Float32
+from embedsearch.search import HYBRID_WEIGHT
 from embedsearch.store.catalogue import Catalogue, StoredPaper
 from embedsearch.store.manifest import read_manifest
 from embedsearch.store.space import open_vectors
@@ -56,7 +57,8 @@ class Asked:
         share = np.divide(self.bm25, best, out=np.zeros_like(self.bm25), where=best > 0)
         scores = weight * self.cosine + (1 - weight) * share
         right = scores[np.arange(len(self.rows)), self.rows][:, None]
-        return (scores > right).sum(axis=1) + ((scores == right).sum(axis=1) - 1) + 1
+        ranks: NDArray[np.int64] = (scores > right).sum(axis=1) + (scores == right).sum(axis=1)
+        return ranks
 
 
 def mrr(ranks: NDArray[np.int64]) -> Interval:
@@ -123,20 +125,34 @@ class Bench:
         return self.ask([one["query"] for one in here], [row_of[one["relevant"][0]] for one in here], words)
 
 
-def report(name: str, asked: Asked, ids: Sequence[str], *, weight: float | None) -> float:
-    """Print the curve of weights on one half and the modes on the other; returns the best weight of the first."""
-    chosen_on, shown = asked.half(0, ids), asked.half(1, ids)
-    curve = {w: mrr(chosen_on.ranks(w)).mean for w in WEIGHTS}
-    best = max(curve, key=lambda w: curve[w])
-    print(f"\n## {name}\n\nMRR@10 by weight w of the cosine, on {len(chosen_on.rows)} queries to choose it:\n")
-    print("| w | " + " | ".join(f"{w}" for w in curve) + " |\n|" + "---|" * (len(curve) + 1))
-    print("| MRR@10 | " + " | ".join(f"{value:.3f}" for value in curve.values()) + " |")
-    print(f"\nOn {len(shown.rows)} other queries:\n\n| mode | MRR@10 | recall@10 |\n|---|---|---|")
-    used = best if weight is None else weight
-    for mode, w in (("dense", 1.0), ("keyword", 0.0), (f"hybrid, w = {used}", used)):
-        ranks = shown.ranks(w)
+def choose(sets: dict[str, Asked], ids: Sequence[str]) -> None:
+    """Print the curves on the halves that are for choosing, and the weight with the best mean of both."""
+    print("\nMRR@10 by weight w of the cosine, on the queries to choose it:\n")
+    print("| w | " + " | ".join(f"{w}" for w in WEIGHTS) + " |\n|" + "---|" * (len(WEIGHTS) + 1))
+    total = np.zeros(len(WEIGHTS))
+    for name, asked in sets.items():
+        half = asked.half(0, ids)
+        curve = [mrr(half.ranks(w)).mean for w in WEIGHTS]
+        total += curve
+        print(f"| {name} ({len(half.rows)}) | " + " | ".join(f"{value:.3f}" for value in curve) + " |")
+    print(f"\nBest mean of both: w = {WEIGHTS[int(total.argmax())]}")
+
+
+def report(asked: Asked, *, weight: float) -> None:
+    """Print the three modes."""
+    print("| mode | MRR@10 | recall@10 |\n|---|---|---|")
+    for mode, w in (("dense", 1.0), ("keyword", 0.0), (f"hybrid, w = {weight}", weight)):
+        ranks = asked.ranks(w)
         print(f"| {mode} | {mrr(ranks)} | {recall(ranks)} |")
-    return best
+
+
+def exact_titles(index: Path, bench: Bench, n: int) -> None:
+    """How often a paper's exact title brings it first, in the store as users have it."""
+    rows = sorted(range(len(bench.ids)), key=lambda row: sample_key(bench.ids[row], 0))[:n]
+    papers = bench.catalogue.papers(np.array(rows))
+    results = Searcher.open(index, encoder=bench.encoder).search([paper.title for paper in papers], k=1)
+    first = [result.hits[0].id == paper.paper.id for result, paper in zip(results, papers, strict=True)]
+    print(f"\n## exact titles, hybrid, the store as it is\n\n{sum(first)} of {len(first)} bring their paper first")
 
 
 def main() -> None:
@@ -145,17 +161,24 @@ def main() -> None:
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--titles", type=int, default=2000)
     parser.add_argument("--queries", type=Path, default=Path(__file__).parent / "user_queries.jsonl")
-    parser.add_argument("--weight", type=float, help="show the hybrid of this weight; default: the best of each set")
+    parser.add_argument("--weight", type=float, default=HYBRID_WEIGHT, help="of the hybrid that is shown")
     options = parser.parse_args()
     bench = Bench(options.index)
     print(f"{len(bench.ids):,} papers, {bench.generation.model['name']}, transform {bench.generation.transform}")
-    report("Titles against abstracts", bench.titles(options.titles), bench.ids, weight=options.weight)
-    report("Questions in a user's words", bench.users(options.queries, "words"), bench.ids, weight=options.weight)
+    sets = {
+        "titles against abstracts": bench.titles(options.titles),
+        "questions in a user's words": bench.users(options.queries, "words"),
+    }
+    choose(sets, bench.ids)
+    for name, asked in sets.items():
+        half = asked.half(1, bench.ids)
+        print(f"\n## {name}: {len(half.rows)} queries that did not choose the weight\n")
+        report(half, weight=options.weight)
     authors = bench.users(options.queries, "author")
     if len(authors.rows):
-        print(f"\n## Questions that name an author\n\nAll {len(authors.rows)}:\n")
-        for mode, w in (("dense", 1.0), ("keyword", 0.0), ("hybrid", 0.7 if options.weight is None else options.weight)):
-            print(f"- {mode}: MRR@10 {mrr(authors.ranks(w))}")
+        print(f"\n## questions that name an author: {len(authors.rows)}\n")
+        report(authors, weight=options.weight)
+    exact_titles(options.index, bench, options.titles)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from string import Formatter
 from typing import Final, Self
 
@@ -211,6 +212,14 @@ def fold_spelling(text: str) -> str:
 
     It also makes words that nobody writes, such as "noize": both sides are folded, so they still meet.
     """
+    return _WORDS.sub(lambda word: _american(word[0]), text)
+
+
+_WORDS: Final = re.compile(r"[A-Za-z]{4,}")
+
+
+@lru_cache(65_536)
+def _american(word: str) -> str:
     for pattern, other in _SPELLINGS:
-        text = pattern.sub(other, text)
-    return text
+        word = pattern.sub(other, word)
+    return word

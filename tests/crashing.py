@@ -36,7 +36,7 @@ from embedsearch.verify import verify_store
 
 ENCODER_PAUSE = 0.01
 STAGE_PAUSE = 0.05
-"""Seconds. What is over in an instant would hardly ever be hit at a random time."""
+"""Seconds that a slow build waits."""
 
 QUERIES = [sample.query for sample in sample_queries()][:20]
 PATIENCE = 600.0
@@ -62,13 +62,18 @@ HOOKS: dict[str, tuple[str, str, str, int | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A call of build_index. `model` is `minilm` or the name of a fake encoder."""
+    """A call of build_index. `model` is `minilm` or the name of a fake encoder.
+
+    With `slow`, a fake encoder and the begin of each stage take their time: what is over in an instant would hardly
+    ever be hit at a random time.
+    """
 
     corpus: str
     index: str
     shard_rows: int
     model: str = "fake"
     overwrite: bool = False
+    slow: bool = False
 
     def options(self) -> BuildOptions:
         return BuildOptions(shard_rows=self.shard_rows, transform="center", overwrite=self.overwrite)
@@ -203,7 +208,8 @@ def prove(case: Case) -> Verdict:
         if not ended.killed:
             break
         verdict.stages.append(ended.stage)
-        verdict.problems += [f"killed: {line}" for line in _caught(_killed(case))]
+        when = f"{kill.step} {kill.file}".strip() or f"{kill.after:.3f} s"
+        verdict.problems += [f"killed ({when}): {line}" for line in _caught(_killed(case))]
     verdict.problems += [f"resumed: {line}" for line in _caught(_resumed(case))]
     return verdict
 
@@ -376,26 +382,31 @@ def _counts(kill: Kill, index: Path, path: str | Path | None, kwargs: dict[str, 
 
 
 class _Reporter:
-    """Says in which stage a build is."""
+    """Says in which stage a build is, and waits for `pause` seconds when that changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float) -> None:
+        self.n_embedded = 0
+        self._pause = pause
         self._stage: Stage | None = None
 
     def __call__(self, step: Step) -> None:
+        if step.stage is Stage.EMBED:
+            self.n_embedded = step.n_papers  # of this process alone, whether a commit has them already or not
         if step.stage is not self._stage:
             self._stage = step.stage
             print(step.stage.value, flush=True)
-            time.sleep(STAGE_PAUSE)
+            time.sleep(self._pause)
 
 
 def _child(task: dict[str, Any]) -> None:
     build = Build(**task["build"])
-    made_by = encoder(build.model) if build.model == "minilm" else SlowEncoder(build.model)
+    made_by = SlowEncoder(build.model) if build.slow and build.model != "minilm" else encoder(build.model)
+    reporter = _Reporter(STAGE_PAUSE if build.slow else 0.0)
     if task["kill"]:
         _arm(Kill(**task["kill"]), Path(build.index))
     print("starting", flush=True)
-    report = build_index(build.corpus, build.index, encoder=made_by, options=build.options(), progress=_Reporter())
-    print(report.n_embedded, flush=True)
+    build_index(build.corpus, build.index, encoder=made_by, options=build.options(), progress=reporter)
+    print(reporter.n_embedded, flush=True)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,15 @@ def test_look_ups(filtered: Catalogue) -> None:
     assert len(filtered) == 5
 
 
+def test_a_title_in_any_spelling(tmp_path: Path) -> None:
+    read = catalogue(
+        tmp_path / "c", [paper("a", title="The $\\alpha$ of M\\\"uller's"), paper("b", title=""), paper("c", title="")]
+    )
+    assert read.rows_of_title("the α of muller's!") == [0]
+    assert read.rows_of_title("the α of") == []
+    assert read.rows_of_title("") == []
+
+
 def test_doi_in_any_case(tmp_path: Path) -> None:
     assert catalogue(tmp_path / "c", [paper("a", doi="10.1086/ABC")]).row_of_doi("10.1086/abc") == 0
 

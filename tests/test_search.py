@@ -31,7 +31,7 @@ from embedsearch.store.catalogue import Filters
 from embedsearch.store.space import Space
 
 N = 400
-QUERIES = ["star", "plasma dust", "gas", "galaxy galaxy wave", "filler", "Paper 17 on star"]
+QUERIES = ["star", "plasma dust", "gas", "galaxy galaxy wave", "filler", "Paper 17 or star"]
 
 
 @pytest.fixture(scope="module", params=list(AnnKind), ids=lambda kind: kind.value)
@@ -127,7 +127,11 @@ def test_filters_are_exact_in_every_mode(
 
 def test_similar_to_is_without_itself(searcher: Searcher, truth: Truth, index: Path) -> None:
     id = truth.ids[10]
-    scores = {other: float(cosines(truth.vectors[10], row[None])[0]) for other, row in zip(truth.ids, truth.vectors, strict=True) if other != id}  # fmt: skip
+    scores = {
+        other: float(cosines(truth.vectors[10], row[None])[0])
+        for other, row in zip(truth.ids, truth.vectors, strict=True)
+        if other != id
+    }
     found = pairs(searcher.similar_to(f"https://arxiv.org/abs/{id}v3", k=10))
     assert id not in dict(found)
     if "ivf" not in str(index):
@@ -164,6 +168,18 @@ def test_an_identifier_brings_its_paper_first(searcher: Searcher, truth: Truth, 
     assert hits[0].id == truth.ids[3]
     assert len(hits) == (1 if mode is Mode.KEYWORD else 5)
     assert not searcher.search(query, k=5, mode=mode, filters=Filters(until="1999")).hits
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_whole_title_brings_its_paper_first(searcher: Searcher, truth: Truth, mode: Mode) -> None:
+    record = corpora.records(N)[17]
+    for query in (record["title"], f"  {record['title'].upper()}. "):
+        whole = searcher.search(query, k=30, mode=mode).hits
+        assert whole[0].id == record["id"]
+        assert whole[0].score == pytest.approx(getattr(truth, mode.value)(query.strip())[record["id"]], abs=1e-6)
+        assert searcher.search(query, k=3, mode=mode).hits == whole[:3]
+        assert [hit.score for hit in whole[1:]] == sorted((hit.score for hit in whole[1:]), reverse=True)
+    assert record["id"] not in [h.id for h in searcher.search(record["title"], filters=Filters(until="2019")).hits]
 
 
 def test_an_identifier_that_is_not_here_is_said(searcher: Searcher, caplog: pytest.LogCaptureFixture) -> None:

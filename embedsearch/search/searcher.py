@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar, overload
@@ -95,8 +95,10 @@ class Searcher:
     ) -> SearchResult | list[SearchResult]:
         """The k papers that answer each query best, fewer where fewer are allowed (keyword: allowed and matching).
 
-        A query that is an arXiv id, its address or a DOI gives that paper and then those like it. Of equal scores the
-        smaller id comes first. Raises QueryError for a query without a word, OptionError for an argument.
+        A query that is an arXiv id, its address or a DOI gives that paper and then those like it; one that is the whole
+        title of a paper gives that paper first. Of equal scores the smaller id comes first.
+
+        Raises QueryError for a query without a word, OptionError for an argument outside of what is possible.
         """
         texts = [query] if isinstance(query, str) else list(query)
         mode, sort = _member(Mode, mode), _member(Sort, sort)
@@ -183,14 +185,12 @@ class Searcher:
         for query in queries:
             words, row = KeywordQuery.parse(query), named[query]
             if row is not None:
-                scored = view.and_alike(row, k, mask, mode)
-            elif mode is Mode.KEYWORD:
-                scored = view.keyword(words, k, mask)
-            elif mode is Mode.DENSE:
-                scored = view.dense(vectors.get(query), k, mask)
+                scored, first = view.and_alike(row, k, mask, mode), [row]
             else:
-                scored = view.hybrid(vectors.get(query), words, k, mask)
-            results.append(self._result(view, query, mode, scored, k, sort, words, first=row))
+                vector = vectors.get(query)
+                first = view.titled(query, mask)
+                scored = view.including(first, view.by(mode, vector, words, k, mask), mode, vector, words)
+            results.append(self._result(view, query, mode, scored, k, sort, words, first=first))
         return results
 
     def _encode(self, view: StoreView, queries: list[str]) -> dict[str, Float32]:
@@ -210,12 +210,11 @@ class Searcher:
         sort: Sort,
         words: KeywordQuery,
         *,
-        first: int | None = None,
+        first: Collection[int] = (),
     ) -> SearchResult:
         ids = view.catalogue.ids(scored.rows)
         order = best_first(scored.scores, ids)
-        if first is not None:
-            order.sort(key=lambda i: scored.rows[i] != first)  # stable: only the paper that was asked for moves
+        order.sort(key=lambda i: scored.rows[i] not in first)  # stable: only the papers that were asked for move
         order = order[:k]
         stored = view.catalogue.papers(scored.rows[order])
         if sort is Sort.DATE:

@@ -22,7 +22,7 @@ from embedsearch.store.space import open_vectors
 
 log = logging.getLogger("embedsearch")
 
-HYBRID_WEIGHT = 0.7
+HYBRID_WEIGHT = 0.6
 """w of hybrid = w cosine + (1 - w) BM25 / best BM25: chosen on queries of its own, see docs/method.md."""
 
 SCANNED_ROWS = 20_000
@@ -138,6 +138,33 @@ class StoreView:
             rows = np.array([row] if mask is None or mask[row] else [], np.int64)
             return Scored(rows, np.ones(len(rows), np.float32), np.full(len(rows), np.nan, np.float32))
         return self.dense(self.vectors.rows(np.array([row]))[0], k, mask)
+
+    def by(self, mode: Mode, query: Float32 | None, words: KeywordQuery, k: int, mask: Mask | None) -> Scored:
+        """The best k by a mode, their ties, and more."""
+        if mode is Mode.KEYWORD:
+            return self.keyword(words, k, mask)
+        return self.dense(query, k, mask) if mode is Mode.DENSE else self.hybrid(query, words, k, mask)
+
+    def including(
+        self, rows: list[int], scored: Scored, mode: Mode, query: Float32 | None, words: KeywordQuery
+    ) -> Scored:
+        """`scored` with those of `rows` that it lacks, scored in the same way."""
+        missing = np.setdiff1d(np.array(rows, np.int64), scored.rows)
+        if mode is Mode.DENSE:
+            missing = missing[self.vectors.has(missing)]
+        if not len(missing):
+            return scored
+        more = self._both(query, words, self.keywords.best(words), missing)
+        scores = {Mode.DENSE: more.cosines, Mode.HYBRID: more.scores, Mode.KEYWORD: self.keywords.bm25(words, missing)}
+        return Scored(
+            np.concatenate([scored.rows, missing]),
+            np.concatenate([scored.scores, scores[mode]]),
+            np.concatenate([scored.cosines, more.cosines]),
+        )
+
+    def titled(self, query: str, mask: Mask | None) -> list[int]:
+        """The allowed rows of the papers whose whole title the query is."""
+        return [row for row in self.catalogue.rows_of_title(query) if mask is None or mask[row]]
 
     def hybrid(self, query: Float32 | None, words: KeywordQuery, k: int, mask: Mask | None) -> Scored:
         """The best k by w cosine + (1 - w) BM25 / best BM25, from the first m of both lists.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import re
 import sqlite3
 import threading
 import unicodedata
@@ -29,7 +30,7 @@ from embedsearch.store.manifest import REPAIR
 SCHEMA = """
 CREATE TABLE papers (
     row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER, published TEXT, updated TEXT,
-    primary_category TEXT, doi TEXT, authors_folded TEXT NOT NULL
+    primary_category TEXT, doi TEXT, title_key INTEGER, authors_folded TEXT NOT NULL
 );
 CREATE TABLE texts (
     row INTEGER PRIMARY KEY, title TEXT NOT NULL, abstract TEXT NOT NULL, authors TEXT NOT NULL,
@@ -38,6 +39,7 @@ CREATE TABLE texts (
 );
 CREATE TABLE categories (category TEXT NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (category, row)) WITHOUT ROWID;
 CREATE INDEX papers_by_doi ON papers (doi) WHERE doi IS NOT NULL;
+CREATE INDEX papers_by_title ON papers (title_key) WHERE title_key IS NOT NULL;
 """
 TABLES = ("papers", "texts", "categories")
 CHECKSUMS = "SELECT row, id, checksum FROM papers JOIN texts USING (row) ORDER BY row"
@@ -75,9 +77,14 @@ class StoredPaper:
 
 def fold_name(name: str) -> list[str]:
     """The words of a name or a query in lower case without accents, as author filters compare them."""
+    if name.isascii():
+        return _WORD.findall(name.lower())
     plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     plain = plain.casefold().replace("ø", "o").replace("ł", "l").replace("đ", "d").replace("æ", "ae").replace("ı", "i")
-    return "".join(c if c.isalnum() else " " for c in plain).split()
+    return _WORD.findall(plain)
+
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 @contextmanager
@@ -181,10 +188,11 @@ class CatalogueWriter:
     def _insert(self, row: int, paper: Paper, text: str) -> None:
         names = [to_text(name) for name in paper.authors]
         self._db.execute(
-            "INSERT INTO papers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO papers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row, paper.id, paper.version, paper.published or month_of(paper.id), paper.updated,
                 paper.categories[0] if paper.categories else None, paper.doi.lower() if paper.doi else None,
+                _title_key(paper.title),
                 "\n".join(" ".join(fold_name(name)) for name in names),
             ),
         )  # fmt: skip
@@ -220,6 +228,11 @@ class Catalogue:
         found = self._execute("SELECT min(row) FROM papers WHERE doi = ?", doi.lower())
         row: int | None = found[0][0]
         return row
+
+    def rows_of_title(self, title: str) -> list[int]:
+        """The rows of the papers whose whole title is this, whatever its case, accents, LaTeX and punctuation."""
+        key = _title_key(title)
+        return [row for (row,) in self._execute("SELECT row FROM papers WHERE title_key = ? ORDER BY row", key)]
 
     def ids(self, rows: Rows | None = None) -> list[str]:
         """The ids of `rows` in their order, or of all papers by row."""
@@ -293,6 +306,12 @@ class Catalogue:
             self._local.db = sqlite3.connect(f"file:{quote(str(self._path.resolve()))}?mode=ro&immutable=1", uri=True)
         db: sqlite3.Connection = self._local.db
         return db
+
+
+def _title_key(title: str) -> int | None:
+    """63 bits of the hash of a title's words, None where it has none."""
+    words = " ".join(fold_name(to_text(title)))
+    return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8]) >> 1 if words else None
 
 
 def _list(rows: Rows) -> str:

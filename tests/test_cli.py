@@ -15,21 +15,17 @@ import corpora
 import numpy as np
 import pytest
 from fake_encoder import FakeEncoder
+from running import run
 
 from embedsearch.build import BuildOptions, build_index
 
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "100"}
 
 
-def run(*arguments: str | Path, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "embedsearch", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, env=ENVIRONMENT, check=False)
-
-
 def fails(*arguments: str | Path, cwd: Path, stdin: bytes = b"", code: int = 1) -> str:
     """Run what must fail: one line on stderr, nothing on stdout, no traceback."""
     done = run(*arguments, cwd=cwd, stdin=stdin)
-    text = done.stderr.decode()
+    text = done.stderr
     assert done.returncode == code, text
     assert "Traceback" not in text
     if code == 1:
@@ -45,9 +41,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the index of the bundled sample, made as a newcomer makes it: with the real model."""
     folder = tmp_path_factory.mktemp("home")
     done = run("build-index", cwd=folder)
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout == b""
-    assert "taking the bundled sample, 120 invented papers" in done.stderr.decode()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "taking the bundled sample, 120 invented papers" in done.stderr
     return folder
 
 
@@ -63,11 +59,11 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_front_page(home: Path) -> None:
     done = run("query", "magnetized plasma", cwd=home)
     assert done.returncode == 0
-    assert done.stdout.decode().startswith("magnetized plasma")
-    assert "https://arxiv.org/abs/" in done.stdout.decode()
+    assert done.stdout.startswith("magnetized plasma")
+    assert "https://arxiv.org/abs/" in done.stdout
     plot = run("similarity-plot", cwd=home)
-    assert (plot.returncode, plot.stdout) == (0, b"")
-    assert "figures/similarity.png: 7,140 pairs of 120 papers" in plot.stderr.decode()
+    assert (plot.returncode, plot.stdout) == (0, "")
+    assert "figures/similarity.png: 7,140 pairs of 120 papers" in plot.stderr
     assert (home / "figures" / "similarity.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -77,7 +73,7 @@ def test_meaning_is_found_without_its_words(home: Path) -> None:
     queries = sample_queries()
     lines = "\n".join(query.query for query in queries).encode()
     done = run("query", "-", "-k", "5", "--mode", "dense", cwd=home, stdin=lines)
-    results = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [result["query"] for result in results] == [query.query for query in queries]
     n_found = sum(
         any(hit["id"] in query.relevant for hit in result["hits"])
@@ -88,20 +84,20 @@ def test_meaning_is_found_without_its_words(home: Path) -> None:
 
 def test_formats(fake: Path) -> None:
     words = ("query", "star", "gas", "--index", "i", "--mode", "keyword", "-k", "2")
-    tables = run(*words, cwd=fake).stdout.decode()
+    tables = run(*words, cwd=fake).stdout
     assert tables.index("star") < tables.index("gas")
     several = json.loads(run(*words, "--format", "json", cwd=fake).stdout)
     assert [result["query"] for result in several] == ["star", "gas"]
     one = json.loads(run("query", "star", "--index", "i", "--mode", "keyword", "--format", "json", cwd=fake).stdout)
     assert one["mode"] == "keyword"
-    assert run(*words, "--format", "csv", cwd=fake).stdout.decode().startswith("query,rank,id,score,cosine,title")
-    assert run(*words, "--format", "bibtex", cwd=fake).stdout.decode().count("@misc{") >= 2
+    assert run(*words, "--format", "csv", cwd=fake).stdout.startswith("query,rank,id,score,cosine,title")
+    assert run(*words, "--format", "bibtex", cwd=fake).stdout.count("@misc{") >= 2
 
 
 def test_a_file_of_queries(fake: Path) -> None:
     (fake / "queries.txt").write_text("star\n\ngas\n")
     done = run("query", "queries.txt", "--index", "i", "--mode", "keyword", "--format", "csv", cwd=fake)
-    assert {line.split(",")[0] for line in done.stdout.decode().splitlines()[1:]} == {"star", "gas"}
+    assert {line.split(",")[0] for line in done.stdout.splitlines()[1:]} == {"star", "gas"}
 
 
 def test_filters_and_sort(fake: Path) -> None:
@@ -123,18 +119,16 @@ def test_like(fake: Path) -> None:
 def test_info_verify_models(fake: Path) -> None:
     info = json.loads(run("info", "--index", "i", "--format", "json", cwd=fake).stdout)
     assert (info["n_papers"], info["complete"], info["ann"]["kind"]) == (50, True, "flat")
-    assert "complete" in run("info", "--index", "i", cwd=fake).stdout.decode()
-    assert run("verify", "--index", "i", cwd=fake).stdout.decode().startswith("i is whole: 50 papers, 50 vectors")
+    assert "complete" in run("info", "--index", "i", cwd=fake).stdout
+    assert run("verify", "--index", "i", cwd=fake).stdout.startswith("i is whole: 50 papers, 50 vectors")
     models = json.loads(run("models", "--format", "json", cwd=fake).stdout)
     assert {model["name"]: model["dim"] for model in models} == {"minilm": 384, "smollm2": 576, "astrollama": 4096}
-    assert "minilm" in run("models", cwd=fake).stdout.decode()
+    assert "minilm" in run("models", cwd=fake).stdout
 
 
-def test_options_from_the_environment(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENVIRONMENT, "EMBEDSEARCH_INDEX", "i")
-    monkeypatch.setitem(ENVIRONMENT, "EMBEDSEARCH_MODE", "keyword")
-    monkeypatch.setitem(ENVIRONMENT, "EMBEDSEARCH_QUERY_K", "3")
-    done = run("query", "star", "--format", "json", cwd=fake)
+def test_options_from_the_environment(fake: Path) -> None:
+    env = {"EMBEDSEARCH_INDEX": "i", "EMBEDSEARCH_MODE": "keyword", "EMBEDSEARCH_QUERY_K": "3"}
+    done = run("query", "star", "--format", "json", cwd=fake, env=env)
     assert len(json.loads(done.stdout)["hits"]) == 3
 
 
@@ -210,7 +204,7 @@ def test_a_wrong_command_line_is_exit_code_2(fake: Path, arguments: tuple[str, .
 def test_queries_that_try_something(fake: Path) -> None:
     for query in ("'; DROP TABLE papers; --", "a" * 100_000, "x\udcff", "../../etc/passwd", "[red]x[/red]", "%s%n"):
         done = run("query", query, "--index", "i", "--mode", "keyword", cwd=fake)
-        assert done.returncode == 0, done.stderr.decode()
+        assert done.returncode == 0, done.stderr
     megabyte = b"star " * 200_000
     assert run("query", "-", "--index", "i", "--mode", "keyword", "-k", "1", cwd=fake, stdin=megabyte).returncode == 0
     many = run("query", "star", "--index", "i", "--mode", "keyword", "-k", "10000000", "--format", "json", cwd=fake)
@@ -225,8 +219,8 @@ def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
     path.write_bytes(rows[:-1] + bytes([rows[-1] ^ 1]))
     done = run("verify", "--index", "i", cwd=tmp_path)
     assert done.returncode == 1
-    assert path.name in done.stdout.decode()
-    assert done.stderr.decode().startswith("Error: expected a whole index in i, found 1 thing wrong; build it again")
+    assert path.name in done.stdout
+    assert done.stderr.startswith("Error: expected a whole index in i, found 1 thing wrong; build it again")
 
 
 def test_a_newer_format(tmp_path: Path) -> None:
@@ -281,7 +275,7 @@ def test_interrupted_is_130_and_a_second_writer_is_told(fake: Path) -> None:
 def test_help_names_every_command_and_loads_nothing(fake: Path) -> None:
     from embedsearch.cli.main import COMMANDS
 
-    text = run("--help", cwd=fake).stdout.decode()
+    text = run("--help", cwd=fake).stdout
     assert all(name in text for name in COMMANDS)
     for name in COMMANDS:
         assert run(name, "--help", cwd=fake).returncode == 0
@@ -313,4 +307,4 @@ def test_the_similarity_plot_is_counted_from_the_stored_vectors(fake: Path) -> N
     done = run("similarity-plot", "--index", "i", "--out", "s.pdf", cwd=fake)
     vectors = Space.open(fake / "i").vectors.astype(float)
     pairs = (vectors @ vectors.T)[np.triu_indices(50, 1)]
-    assert f"cosine {pairs.mean():.3f} in the mean, sd {pairs.std():.3f}" in done.stderr.decode()
+    assert f"cosine {pairs.mean():.3f} in the mean, sd {pairs.std():.3f}" in done.stderr

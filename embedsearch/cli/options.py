@@ -53,6 +53,13 @@ def compute_options(function: F) -> F:
     return function
 
 
+class _ToStderr(logging.Handler):
+    """A line on stderr, whichever stream that is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
+
+
 def message_options(function: F) -> F:
     """-v, -q: how much is told on stderr. Takes effect as it is parsed; a command does not see it."""
 
@@ -62,9 +69,7 @@ def message_options(function: F) -> F:
 
     logger = logging.getLogger("embedsearch")
     if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+        logger.addHandler(_ToStderr())
         logger.setLevel(logging.WARNING)
     for option in (
         click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=set_level, help="Say less."),

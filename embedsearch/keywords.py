@@ -28,6 +28,7 @@ from embedsearch.texts import designations, fold_spelling
 
 MAX_QUERY_CHARS = 10_000
 MAX_QUERY_WORDS = 512
+LOCK_FILES = ".tantivy-*.lock"
 DIRECT_ROWS = 20_000
 """Up to so many allowed rows are named to tantivy; above, it is asked for more hits until enough are allowed."""
 
@@ -82,7 +83,7 @@ def build(folder: Path, papers: Iterable[StoredPaper], *, progress: Callable[[in
         writer.wait_merging_threads()
     except (ValueError, OSError) as error:  # tantivy reports a full disk as a ValueError
         raise StoreError(f"expected to write {folder}, found: {error}") from error
-    for leftover in folder.glob(".tantivy-*.lock"):
+    for leftover in folder.glob(LOCK_FILES):
         leftover.unlink()
 
 
@@ -241,7 +242,8 @@ class Keywords:
         links = Path(tempfile.mkdtemp(prefix="embedsearch-"))
         weakref.finalize(self, shutil.rmtree, links, ignore_errors=True)
         for file in folder.resolve().iterdir():
-            (links / file.name).symlink_to(file)
+            if not file.match(LOCK_FILES):  # one that was left while the folder could be written is not ours to open
+                (links / file.name).symlink_to(file)
         return tantivy.Index.open(str(links))
 
 

@@ -128,11 +128,13 @@ def test_clean() -> None:
 def test_a_read_only_folder_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "k"
     keywords.build(folder, [stored(0, *TEXTS[0])])
+    (folder / ".tantivy-meta.lock").write_text("")  # of a reader that came before
     real = keywords.tantivy.Index.open
 
     def refuse(path: str) -> object:  # what tantivy says where it cannot make its lock file
         if path == str(folder):
             raise ValueError("Failed to acquire Lockfile: IoError(Read-only file system). None")
+        assert not list(Path(path).glob(".*.lock"))
         return real(path)
 
     monkeypatch.setattr(keywords.tantivy, "Index", type("Index", (), {"open": staticmethod(refuse)}))

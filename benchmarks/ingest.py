@@ -44,8 +44,8 @@ def peak() -> float:
 
 def ingest(folder: str, source: str) -> None:
     """Run in a process of its own."""
-    from embedsearch.build.ingest import index_words, read_corpus
-    from embedsearch.build.options import BuildOptions
+    from embedsearch.stages.ingest import index_words, read_corpus
+    from embedsearch.stages.options import BuildOptions
     from embedsearch.texts import Template
 
     print(f"imports: {peak():,.0f} MB", flush=True)

@@ -239,7 +239,7 @@ INTERRUPTED = """
 import sys, time
 sys.path.insert(0, sys.argv.pop(1))
 from fake_encoder import FakeEncoder
-import embedsearch.build.pipeline as pipeline
+import embedsearch.build as pipeline
 class Slow(FakeEncoder):
     spec = pipeline.ModelSpec(name="slow")
     def encode_prepared(self, prepared, *, progress=None):

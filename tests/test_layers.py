@@ -15,7 +15,7 @@ PACKAGE = Path(embedsearch.__file__).parent
 
 LAYERS = [
     "_version", "errors", "records", "corpus", "texts", "scores", "measures", "device", "encoders", "transform",
-    "store", "keywords", "ann", "build", "search", "verify", "plots", "render", "cli",
+    "store", "keywords", "ann", "stages", "build", "search", "verify", "plots", "render", "cli",
 ]  # fmt: skip
 """From the ground up: a module imports what stands before its own layer, or in it."""
 

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from embedsearch.ann import AnnKind
-from embedsearch.build.options import Progress, Stage, Step
 from embedsearch.encoders import Encoded, Encoder, Prepared, Role
 from embedsearch.errors import BadVector, StoreError
+from embedsearch.stages.options import Progress, Stage, Step
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.manifest import Generation, Shard
 from embedsearch.store.vectors import write_shard

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedsearch import keywords
-from embedsearch.build.options import BuildOptions, Progress, Stage, Step
 from embedsearch.corpus import CONTENT_ID_PREFIX, open_corpus
 from embedsearch.errors import CorpusError
 from embedsearch.records import Paper
+from embedsearch.stages.options import BuildOptions, Progress, Stage, Step
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue, CatalogueWriter
 from embedsearch.store.manifest import MANIFEST_NAME, CorpusNote, FileEntry, describe, read_manifest

@@ -11,15 +11,17 @@ import msgspec
 
 from embedsearch import transform
 from embedsearch.ann import AnnKind
-from embedsearch.build.begin import begin
-from embedsearch.build.embed import embed
-from embedsearch.build.options import BuildOptions, BuildReport, Progress, Stage, Step
 from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, open_encoder
+from embedsearch.stages.begin import begin
+from embedsearch.stages.embed import embed
+from embedsearch.stages.options import BuildOptions, BuildReport, Progress, Stage, Step
 from embedsearch.store.atomic import new_path
 from embedsearch.store.lock import writer_lock
 from embedsearch.store.manifest import Ann, Generation, describe
 from embedsearch.store.space import open_vectors
 from embedsearch.store.writer import StoreWriter
+
+__all__ = ["BuildOptions", "BuildReport", "Progress", "Stage", "Step", "build_index"]
 
 
 def build_index(

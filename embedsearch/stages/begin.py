@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 
 from embedsearch.ann import choose_kind
-from embedsearch.build.ingest import index_words, read_corpus, source_of
-from embedsearch.build.options import BuildOptions, Progress
 from embedsearch.corpus import sample_path
 from embedsearch.encoders import ModelSpec, Recipe
 from embedsearch.errors import RecipeMismatch
+from embedsearch.stages.ingest import index_words, read_corpus, source_of
+from embedsearch.stages.options import BuildOptions, Progress
 from embedsearch.store.atomic import remove
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.manifest import CorpusNote, FileEntry, Generation, now

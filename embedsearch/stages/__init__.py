@@ -1,0 +1,1 @@
+"""The stages of a build: what may be asked of it, choosing a generation, reading papers, embedding them."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from embedsearch.errors import EmbedsearchError
     from embedsearch.records import Hit, Paper, SearchResult
     from embedsearch.search import Mode, Searcher, Sort
-    from embedsearch.store.catalogue import Filters
+    from embedsearch.store.filters import Filters
     from embedsearch.store.info import StoreInfo, store_info
     from embedsearch.store.space import Space
     from embedsearch.verify import verify_store
@@ -35,7 +35,7 @@ _HOME = {
     "Compute": "encoders",
     "EmbedsearchError": "errors",
     "Encoder": "encoders",
-    "Filters": "store.catalogue",
+    "Filters": "store.filters",
     "Hit": "records",
     "Mode": "search",
     "ModelSpec": "encoders",

@@ -22,7 +22,8 @@ import tantivy
 from embedsearch.corpus import to_text
 from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.scores import Float32, Mask, Rows, at_least_kth
-from embedsearch.store.catalogue import StoredPaper, fold_name
+from embedsearch.store.catalogue import StoredPaper
+from embedsearch.store.filters import fold_name
 from embedsearch.store.manifest import REPAIR
 from embedsearch.texts import designations, fold_spelling
 

@@ -34,8 +34,8 @@ from embedsearch.store.lock import LOCK_NAME
 from embedsearch.store.manifest import MANIFEST_NAME, Generation, Manifest, read_manifest
 from embedsearch.verify import verify_store
 
-ENCODER_PAUSE = 0.01
-STAGE_PAUSE = 0.05
+ENCODER_PAUSE = 0.04
+STAGE_PAUSE = 0.2
 """Seconds that a slow build waits."""
 
 QUERIES = [sample.query for sample in sample_queries()][:20]
@@ -43,8 +43,8 @@ PATIENCE = 600.0
 
 BEFORE, AFTER, HALF = "before", "after", "half"
 HOOKS: dict[str, tuple[str, str, str, int | None]] = {
-    "paper": ("embedsearch.store.catalogue:CatalogueWriter", "add", BEFORE, None),
-    "catalogue": ("embedsearch.store.catalogue:CatalogueWriter", "finish", BEFORE, None),
+    "paper": ("embedsearch.store.catalogue_writer:CatalogueWriter", "add", BEFORE, None),
+    "catalogue": ("embedsearch.store.catalogue_writer:CatalogueWriter", "finish", BEFORE, None),
     "document": ("embedsearch.keywords", "designations", BEFORE, None),  # called once for each document
     "begin": ("embedsearch.store.writer:StoreWriter", "begin", BEFORE, None),
     "update": ("embedsearch.store.writer:StoreWriter", "update", BEFORE, None),

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from embedsearch.corpus import Selection, sample_key
 from embedsearch.errors import StoreCorrupt
 from embedsearch.records import Paper
-from embedsearch.store.catalogue import Catalogue, CatalogueWriter, Filters, fold_name
+from embedsearch.store.catalogue import Catalogue
+from embedsearch.store.catalogue_writer import CatalogueWriter
+from embedsearch.store.filters import Filters, fold_name
 
 
 def paper(id: str, **changes: Any) -> Paper:

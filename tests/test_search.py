@@ -27,7 +27,7 @@ from embedsearch.records import Hit, SearchResult
 from embedsearch.scores import cosines
 from embedsearch.search import HYBRID_WEIGHT, Mode, Searcher
 from embedsearch.search import view as view_module
-from embedsearch.store.catalogue import Filters
+from embedsearch.store.filters import Filters
 from embedsearch.store.space import Space
 
 N = 400

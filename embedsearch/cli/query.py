@@ -73,7 +73,7 @@ def command(
         raise click.UsageError("Expected a query, or --like ID, and not both.")
     from embedsearch.encoders import Compute
     from embedsearch.search import Searcher
-    from embedsearch.store.catalogue import Filters
+    from embedsearch.store.filters import Filters
 
     queries, is_batch = _queries(text)
     filters = Filters(categories=category, since=since, until=until, authors=author)

@@ -19,7 +19,7 @@ from embedsearch.records import Hit, Paper, SearchResult
 from embedsearch.scores import Float32, best_first, unit_rows
 from embedsearch.search.modes import Mode, Sort
 from embedsearch.search.view import Scored, StoreView
-from embedsearch.store.catalogue import Filters
+from embedsearch.store.filters import Filters
 from embedsearch.store.manifest import Generation, read_manifest
 
 log = logging.getLogger("embedsearch")

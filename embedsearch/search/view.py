@@ -16,7 +16,8 @@ from embedsearch.keywords import KeywordQuery, Keywords
 from embedsearch.scores import Float32, Mask, Rows, cosines
 from embedsearch.search.modes import Mode
 from embedsearch.store.atomic import file_hash
-from embedsearch.store.catalogue import Catalogue, Filters
+from embedsearch.store.catalogue import Catalogue
+from embedsearch.store.filters import Filters
 from embedsearch.store.manifest import REPAIR, Manifest
 from embedsearch.store.space import open_vectors
 

@@ -12,7 +12,8 @@ from embedsearch.errors import CorpusError
 from embedsearch.records import Paper
 from embedsearch.stages.options import BuildOptions, Progress, Stage, Step
 from embedsearch.store.atomic import new_path
-from embedsearch.store.catalogue import Catalogue, CatalogueWriter
+from embedsearch.store.catalogue import Catalogue
+from embedsearch.store.catalogue_writer import CatalogueWriter
 from embedsearch.store.manifest import MANIFEST_NAME, CorpusNote, FileEntry, describe, read_manifest
 from embedsearch.texts import Template
 

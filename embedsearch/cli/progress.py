@@ -25,8 +25,9 @@ class BuildDisplay:
         self._quiet = quiet
         self._stage: Stage | None = None
         self._task: TaskID | None = None
-        self._began = self._last_line = 0.0
+        self._last_line = 0.0
         self._forecast = False
+        self._first: tuple[float, Step] | None = None
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -53,17 +54,19 @@ class BuildDisplay:
             return
         now = time.monotonic()
         if step.stage is not self._stage:
-            self._stage, self._began, self._last_line = step.stage, now, now
+            self._stage, self._last_line = step.stage, now
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._task = self._bar.add_task(step.stage.value, total=None, rate="")
             if step.stage is Stage.EMBED:
                 self._say_what_is_to_do(step)
-        rate = _rate(step, now - self._began)
+        if self._first is None and step.n_tokens:
+            self._first = (now, step)  # the first batch waits for the model to load, and does not count
+        rate = self._rate(step, now)
         if self._task is not None:
             self._bar.update(self._task, completed=step.done, total=step.total, rate=rate)
-        if step.stage is Stage.EMBED and not self._forecast and now - self._began > FORECAST_AFTER:
-            self._say_how_long(step, now - self._began)
+        if self._first is not None and not self._forecast and now - self._first[0] > FORECAST_AFTER:
+            self._say_how_long(step, now)
         if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
             self._last_line = now
             share = f"{step.done / step.total:.0%}" if step.total else f"{step.done:,}"
@@ -73,13 +76,28 @@ class BuildDisplay:
         if step.total is not None and step.n_tokens_expected is not None:
             self._print(f"To embed: {step.total - step.done:,} papers, about {step.n_tokens_expected:,} tokens.")
 
-    def _say_how_long(self, step: Step, seconds: float) -> None:
+    def _say_how_long(self, step: Step, now: float) -> None:
         """From the tokens: the longest texts come first, so papers alone would say too much."""
         self._forecast = True
-        if step.n_tokens and step.n_tokens_expected:
-            left = seconds * (step.n_tokens_expected / step.n_tokens - 1)
+        _, tokens = self._pace(step, now)
+        if tokens and step.n_tokens_expected:
+            left = (step.n_tokens_expected - step.n_tokens) / tokens
             if left > 2 * FORECAST_AFTER:
                 self._print(f"That will take about {_duration(left)}; the index can be searched by words meanwhile.")
+
+    def _pace(self, step: Step, now: float) -> tuple[float, float]:
+        """Papers and tokens a second since the first batch, 0 while that cannot be told."""
+        if self._first is None or now - self._first[0] < 0.5:
+            return 0.0, 0.0
+        began, first = self._first
+        return (step.n_papers - first.n_papers) / (now - began), (step.n_tokens - first.n_tokens) / (now - began)
+
+    def _rate(self, step: Step, now: float) -> str:
+        papers, tokens = self._pace(step, now)
+        if not tokens or step.stage is not Stage.EMBED:
+            return f"{step.n_papers:,} papers" if step.n_papers else ""
+        truncated = f", {step.n_truncated:,} cut" if step.n_truncated else ""
+        return f"{papers:,.1f} papers/s, {tokens:,.0f} tokens/s{truncated}"
 
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
@@ -106,13 +124,6 @@ class BuildDisplay:
             self._print(f"{index}: {report.n_papers:,} papers, {report.n_embedded:,} embedded now.")
         named = "" if str(index) == "indexes/default" else f"--index {index} "
         self._print(f'Next: embedsearch query {named}"magnetized plasma"')
-
-
-def _rate(step: Step, seconds: float) -> str:
-    if step.stage is not Stage.EMBED or seconds < 0.5 or not step.n_tokens:
-        return f"{step.n_papers:,} papers" if step.n_papers else ""
-    truncated = f", {step.n_truncated:,} cut" if step.n_truncated else ""
-    return f"{step.n_papers / seconds:,.1f} papers/s, {step.n_tokens / seconds:,.0f} tokens/s{truncated}"
 
 
 def _duration(seconds: float) -> str:

@@ -8,20 +8,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from embedsearch import transform
-from embedsearch.ann import AnnKind
-from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, open_encoder
+from embedsearch.ann import AnnKind, require_faiss
+from embedsearch.encoders import GIVEN, Compute, Encoder, ModelSpec, Recipe, open_encoder
+from embedsearch.errors import BadVector, StoreError
 from embedsearch.stages.begin import begin
 from embedsearch.stages.embed import embed
+from embedsearch.stages.ingest import check_source
 from embedsearch.stages.options import BuildOptions, BuildReport, Progress, Stage, Step
 from embedsearch.store.atomic import new_path
+from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.lock import writer_lock
-from embedsearch.store.manifest import Ann, Generation, describe
+from embedsearch.store.manifest import Ann, Generation, describe, read_manifest
 from embedsearch.store.space import open_vectors
 from embedsearch.store.writer import StoreWriter
 
-__all__ = ["BuildOptions", "BuildReport", "Progress", "Stage", "Step", "build_index"]
+__all__ = ["BuildOptions", "BuildReport", "Progress", "Stage", "Step", "build_index", "model_of_store"]
 
 
 def build_index(
@@ -45,13 +49,19 @@ def build_index(
     or of other papers and `options.overwrite` is not set.
     """
     folder, options = Path(index), options or BuildOptions()
+    # What is cheap to find wrong is found before a model is loaded, or fetched.
+    check_source(corpus, options)
+    if options.ann is not None and options.ann is not AnnKind.EXACT:
+        require_faiss(options.ann)
     with writer_lock(folder):
-        writer = StoreWriter(folder, replace=options.overwrite)
-        spec = _spec(model, writer.newest)
+        writer = StoreWriter(folder, replace=options.overwrite, anew=options.overwrite and corpus is not None)
         if encoder is None:
+            spec = _spec(model, writer.newest)
             opened = open_encoder(spec, compute=compute, expected=_expected(model, writer.newest))
             encoder, spec = opened, opened.spec  # a hub model's commit is settled by now
-        begun = begin(writer, corpus, spec=spec, recipe=encoder.recipe, options=options, progress=progress)
+        else:
+            spec = ModelSpec(name=GIVEN)
+        begun = begin(writer, corpus, spec=spec, encoder=encoder, options=options, progress=progress)
         generation = begun.generation
         if not generation.complete:
             generation = embed(writer, generation, encoder, progress=progress)
@@ -74,16 +84,33 @@ def _fit_transform(writer: StoreWriter, generation: Generation, progress: Progre
     progress(Step(stage=Stage.TRANSFORM, done=0, total=1))
     vectors = open_vectors(writer.folder, generation)
     fitted = transform.fit(transform.TransformSpec.parse(generation.transform), vectors.blocks(), dim=vectors.dim)
+    _try_on_all(writer, generation, fitted)
     path = writer.folder / f"transform-{generation.number}.npz"
     with new_path(path) as temporary:
         transform.save(temporary, fitted)
     return writer.update(msgspec.structs.replace(generation, transform_file=describe(writer.folder, path)))
 
 
+def _try_on_all(writer: StoreWriter, generation: Generation, fitted: transform.Transform) -> None:
+    """A paper of which the transform leaves nothing would make every later read fail."""
+    for first, rows in open_vectors(writer.folder, generation).blocks():
+        try:
+            fitted.apply(rows)
+        except BadVector as error:
+            row = np.array([first + error.position])
+            paper = Catalogue(writer.folder / generation.papers.name).ids(row)[0]
+            raise BadVector(
+                f"paper {paper}: expected something of its vector to be left after {fitted.spec}, found nothing;"
+                " name another --transform",
+                position=int(row[0]),
+            ) from error
+
+
 def _build_ann(writer: StoreWriter, generation: Generation, progress: Progress) -> Generation:
     kind = AnnKind(generation.ann_kind)
     if kind is AnnKind.EXACT:
         return writer.update(msgspec.structs.replace(generation, ann=None, complete=True))
+    require_faiss(kind)
     from embedsearch.ann import faiss_index  # here: a store is built without FAISS as well
 
     progress(Step(stage=Stage.ANN, done=0, total=1))
@@ -92,6 +119,15 @@ def _build_ann(writer: StoreWriter, generation: Generation, progress: Progress) 
         parameters, recall = faiss_index.build(temporary, kind, open_vectors(writer.folder, generation))
     ann = Ann(kind.value, parameters, recall, describe(writer.folder, path))
     return writer.update(msgspec.structs.replace(generation, ann=ann, complete=True))
+
+
+def model_of_store(index: str | Path) -> ModelSpec | None:
+    """The model that the store at `index` was asked to use, None where there is no store."""
+    try:
+        newest = read_manifest(Path(index), check_files=False)
+    except StoreError:
+        return None
+    return ModelSpec.from_dict((newest.building or newest.serving).model)
 
 
 def _spec(model: ModelSpec | str | None, known: Generation | None) -> ModelSpec:

@@ -12,7 +12,8 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from embedsearch.scores import Float32, Mask, Rows, at_least_kth
 from embedsearch.store.catalogue import StoredPaper
 from embedsearch.store.filters import fold_name
 from embedsearch.store.manifest import REPAIR
-from embedsearch.texts import designations, fold_spelling
+from embedsearch.texts import Designation, designations, fold_spelling
 
 MAX_QUERY_CHARS = 10_000
 MAX_QUERY_WORDS = 512
@@ -98,6 +99,7 @@ class KeywordQuery:
     """A query as the index understands it: what each field is asked for, and the words that a reader would mark."""
 
     phrases: tuple[tuple[str, ...], ...]
+    quoted_names: tuple[str, ...]
     words: tuple[str, ...]
     names: tuple[str, ...]
     authors: tuple[str, ...]
@@ -116,13 +118,20 @@ class KeywordQuery:
         found = designations(free)
         for name in reversed(found):
             free = f"{free[: name.start]} {free[name.end :]}"
-        phrases = [tuple(words_of(part)[:MAX_QUERY_WORDS]) for part in quoted]
+        # A quoted designation is asked for in any of its spellings.
+        quoted_names = {part: name.folded for part in quoted for name in designations(part) if _spans(name, part)}
+        phrases = [tuple(words_of(part)[:MAX_QUERY_WORDS]) for part in quoted if part not in quoted_names]
         return cls(
             phrases=tuple(dict.fromkeys(phrase for phrase in phrases if phrase)),
+            quoted_names=tuple(dict.fromkeys(quoted_names.values())),
             words=tuple(dict.fromkeys(words_of(free)))[:MAX_QUERY_WORDS],
             names=tuple(dict.fromkeys(name.folded for name in found))[:MAX_QUERY_WORDS],
             authors=tuple(dict.fromkeys(_author_words(free)))[:MAX_QUERY_WORDS],
         )
+
+
+def _spans(name: Designation, part: str) -> bool:
+    return part[name.start : name.end].strip() == part.strip()
 
 
 def clean(text: str) -> str:
@@ -131,15 +140,31 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in cut).strip()
 
 
+@contextmanager
+def _damage(folder: Path) -> Iterator[None]:
+    """Whatever tantivy makes of damaged files is a StoreCorrupt."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise StoreCorrupt(f"expected a keyword index in {folder}, found: {error}; {REPAIR}") from error
+    except BaseException as error:
+        # A panic of Rust is no Exception, and its class cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise StoreCorrupt(f"expected a keyword index in {folder}, found damaged files; {REPAIR}") from error
+
+
 class Keywords:
     """Reads a keyword index. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._schema = _schema()
-        index = self._open(folder)
-        index.register_tokenizer("people", ANALYZER)
-        index.reload()
-        self._searcher = index.searcher()
+        with _damage(folder):
+            index = self._open(folder)
+            index.register_tokenizer("people", ANALYZER)
+            index.reload()
+            self._searcher = index.searcher()
         self._rare: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -169,6 +194,16 @@ class Keywords:
                 return rows[keep], scores[keep]
             limit *= 4
 
+    def quoted(self, query: KeywordQuery, n_rows: int) -> Mask | None:
+        """Which of `n_rows` rows have all that the query has in quotation marks; None where it has none."""
+        must = self._must(query)
+        if not must:
+            return None
+        rows, _ = self._search(tantivy.Query.boolean_query(must), n_rows)
+        mask = np.zeros(n_rows, bool)
+        mask[rows] = True
+        return mask
+
     def bm25(self, query: KeywordQuery, rows: Rows) -> Float32:
         """The BM25 of each of `rows` (m,): (m,) float32, 0 where nothing matches."""
         scores = np.zeros(len(rows), np.float32)
@@ -192,7 +227,8 @@ class Keywords:
     def rarity(self, word: str) -> float:
         """The idf of a word of `words_of`: log(1 + n / (1 + papers that have it))."""
         if word not in self._rare:
-            n_with = self._searcher.doc_freq("text", word)
+            with _damage(self._folder):
+                n_with = self._searcher.doc_freq("text", word)
             self._rare[word] = math.log(1 + self._searcher.num_docs / (1 + n_with))
         return self._rare[word]
 
@@ -202,22 +238,27 @@ class Keywords:
         should += [
             (tantivy.Occur.Should, self._term("authors", word)) for word in query.authors if self._is_a_name(word)
         ]
-        must = [
-            (
-                tantivy.Occur.Must,
-                self._term("text", phrase[0])
-                if len(phrase) == 1
-                else tantivy.Query.phrase_query(self._schema, "text", list(phrase)),
-            )
-            for phrase in query.phrases
-        ]
+        must = self._must(query)
         return tantivy.Query.boolean_query(must + should) if must or should else None
+
+    def _must(self, query: KeywordQuery) -> list[tuple[tantivy.Occur, tantivy.Query]]:
+        asked = [self._term("names", name) for name in query.quoted_names]
+        for phrase in query.phrases:
+            several = len(phrase) > 1
+            asked.append(
+                tantivy.Query.phrase_query(self._schema, "text", list(phrase))
+                if several
+                else self._term("text", phrase[0])
+            )
+        return [(tantivy.Occur.Must, one) for one in asked]
 
     def _is_a_name(self, word: str) -> bool:
         """Whether more papers have this word as an author than as a word: Muench is a name, Young and Black are not."""
-        stem = words_of(word)
-        n_as_author = self._searcher.doc_freq("authors", word)
-        return n_as_author > 0 and all(self._searcher.doc_freq("text", part) < n_as_author for part in stem)
+        with _damage(self._folder):
+            n_as_author = self._searcher.doc_freq("authors", word)
+            return n_as_author > 0 and all(
+                self._searcher.doc_freq("text", part) < n_as_author for part in words_of(word)
+            )
 
     def _term(self, field: str, word: str) -> tantivy.Query:
         return tantivy.Query.term_query(self._schema, field, word, index_option="freq")
@@ -229,8 +270,9 @@ class Keywords:
 
     def _search(self, asked: tantivy.Query, limit: int) -> tuple[Rows, Float32]:
         """(rows, scores), best first; `limit` may be more than there are."""
-        hits = self._searcher.search(asked, min(limit, max(1, self._searcher.num_docs)), count=False).hits
-        rows = self._searcher.fast_field_values("row", [address for _, address in hits]) if hits else []
+        with _damage(self._folder):
+            hits = self._searcher.search(asked, min(limit, max(1, self._searcher.num_docs)), count=False).hits
+            rows = self._searcher.fast_field_values("row", [address for _, address in hits]) if hits else []
         return np.array(rows, np.int64), np.array([score for score, _ in hits], np.float32)
 
     def _open(self, folder: Path) -> tantivy.Index:
@@ -238,7 +280,7 @@ class Keywords:
             return tantivy.Index.open(str(folder))
         except ValueError as error:
             if "Lockfile" not in str(error):
-                raise StoreCorrupt(f"expected a keyword index in {folder}, found: {error}; {REPAIR}") from error
+                raise
         # tantivy makes a lock file where it reads, which a read-only folder refuses: read through links from elsewhere.
         links = Path(tempfile.mkdtemp(prefix="embedsearch-"))
         weakref.finalize(self, shutil.rmtree, links, ignore_errors=True)
@@ -274,7 +316,8 @@ def best_sentence(text: str, query: KeywordQuery, *, rarity: Callable[[str], flo
     for sentence in sentences(text):
         # Stop words are shared by all sentences; they must not make one.
         value = sum(max(0.0, rarity(word) - 1.0) for word in wanted & set(words_of(sentence)))
-        value += sum(8.0 for name in designations(sentence) if name.folded in query.names)
+        named = {*query.names, *query.quoted_names}
+        value += sum(8.0 for name in designations(sentence) if name.folded in named)
         if value > best_value:
             best, best_value = sentence, value
     return best

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from rich.text import Text
 from embedsearch.corpus import is_arxiv_id, to_text
 from embedsearch.encoders.models import NamedModel
 from embedsearch.records import Hit, Paper, SearchResult
+from embedsearch.store.filters import fold_name
 from embedsearch.store.info import StoreInfo
 
 AUTHORS_SHOWN = 4
@@ -112,7 +112,7 @@ def _citation_key(paper: Paper) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", text).lower())
+    return re.sub(r"[^a-z0-9]", "", "".join(fold_name(text)))
 
 
 def _letters(n: int) -> str:
@@ -125,13 +125,20 @@ def _letters(n: int) -> str:
 
 
 def _braced(text: str) -> str:
-    """`text` on one line; where its braces do not match, they would break the entry, and it goes without any."""
-    line, depth = " ".join(text.split()), 0
-    for character in re.sub(r"\\.", "", line):
+    r"""`text` on one line. BibTeX counts every brace, \{ too: where they do not match, the entry goes without them."""
+    line = " ".join(text.split())
+    if not _balanced(line):
+        line = line.replace("\\{", "\\lbrace ").replace("\\}", "\\rbrace ")
+    return line if _balanced(line) else re.sub(r"[{}]", "", line)
+
+
+def _balanced(text: str) -> bool:
+    depth = 0
+    for character in text:
         depth += {"{": 1, "}": -1}.get(character, 0)
         if depth < 0:
-            break
-    return line if depth == 0 else re.sub(r"[{}]", "", line)
+            return False
+    return depth == 0
 
 
 def arxiv_url(id: str) -> str | None:

@@ -49,6 +49,15 @@ class TransformSpec:
             raise OptionError(f"expected a transform center, whiten:K, remove-top:K or truncate:D, found {text!r}")
         return cls(kind, int(size) if size else None)
 
+    def check(self, *, dim: int, n_papers: int | None = None) -> None:
+        """Raise OptionError where the size cannot fit vectors of `dim` numbers, or so many papers."""
+        size = self.size or 0
+        most = dim - 1 if self.kind is Kind.REMOVE_TOP else dim
+        if size > most:
+            raise OptionError(f"expected a size of at most {most} in {self} for vectors of {dim} numbers, found {size}")
+        if n_papers is not None and self.kind is not Kind.TRUNCATE and max(size, 1) >= n_papers:
+            raise OptionError(f"expected more than {max(size, 1)} papers to fit {self} on, found {n_papers}")
+
     def __str__(self) -> str:
         return self.kind.value if self.size is None else f"{self.kind.value}:{self.size}"
 
@@ -83,8 +92,7 @@ def fit(spec: TransformSpec, blocks: Iterable[tuple[int, Float32]], *, dim: int)
 
     Raises OptionError where the size does not fit the dimension or the number of papers.
     """
-    if spec.size is not None and not spec.size <= (dim if spec.kind is not Kind.REMOVE_TOP else dim - 1):
-        raise OptionError(f"expected a size of at most the {dim} dimensions in {spec}, found {spec.size}")
+    spec.check(dim=dim)
     if spec.kind is Kind.TRUNCATE:
         return Transform(spec, np.zeros(dim), np.eye(dim)[:, : spec.size])
     n, total, squares = 0, np.zeros(dim), np.zeros((dim, dim))

@@ -15,7 +15,16 @@ from fake_encoder import FakeEncoder
 from embedsearch.ann import AnnKind
 from embedsearch.build import BuildOptions, BuildReport, Stage, Step, build_index
 from embedsearch.corpus import Selection
-from embedsearch.errors import BadVector, CorpusError, OptionError, RecipeMismatch, StoreCorrupt, StoreError
+from embedsearch.errors import (
+    BadVector,
+    CorpusError,
+    MissingExtra,
+    ModelNotFound,
+    OptionError,
+    RecipeMismatch,
+    StoreCorrupt,
+    StoreError,
+)
 from embedsearch.search import Searcher
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.manifest import Manifest, read_manifest
@@ -290,10 +299,114 @@ def test_too_little_disk_is_said_before_the_work(corpus: Path, tmp_path: Path, m
     assert encoder.n_calls == 0
 
 
-@pytest.mark.parametrize("options", [{"limit": 0}, {"sample": -1}, {"shard_rows": 0}, {"dtype": "int8"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"limit": 0},
+        {"sample": -1},
+        {"sample": 2.5},
+        {"shard_rows": 0},
+        {"dtype": "int8"},
+        {"ann": "hnsw"},
+        {"template": "x"},
+    ],
+)
 def test_options_that_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="expected"):
         BuildOptions(**options)
+
+
+def test_a_folder_of_somebody_is_left_alone(tmp_path: Path) -> None:
+    theirs = ["papers-2023.jsonl", "ann-notes.txt", "keywords-list/a.txt", "vectors/mine.npy", "transform-x.npz"]
+    for name in theirs:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    corpus = corpora.write(tmp_path / "papers-2023.jsonl", corpora.records(5))
+    with pytest.raises(
+        StoreError, match=r"expected an index or an empty folder at .*, found ann-notes.txt and 3 more;"
+    ):
+        build(corpus, tmp_path)
+    (tmp_path / "i").mkdir()
+    build(corpus, tmp_path / "i")
+    for name in theirs:
+        (tmp_path / "i" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "i" / name).write_text("mine")
+    build(corpus, tmp_path / "i", overwrite=True)
+    assert all((folder / name).exists() for name in theirs for folder in (tmp_path, tmp_path / "i"))
+
+
+def test_a_broken_manifest_is_mended_by_overwrite_with_a_corpus(corpus: Path, tmp_path: Path) -> None:
+    index = tmp_path / "i"
+    build(corpus, index)
+    (index / "manifest.json").write_bytes(b"{}")
+    for given, overwrite in ((None, True), (corpus, False)):
+        with pytest.raises(StoreCorrupt):
+            build(given, index, overwrite=overwrite)
+    build(corpus, index, overwrite=True)
+    assert list(verify_store(index)) == []
+
+
+def test_a_broken_generation_is_not_kept_as_the_previous_one(corpus: Path, tmp_path: Path) -> None:
+    index = tmp_path / "i"
+    build(corpus, index)
+    path = index / "papers-1.sqlite"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    build(corpus, index, overwrite=True)
+    assert list(verify_store(index)) == []
+    assert state(index).previous is None
+
+
+def test_a_transform_that_cannot_be_is_found_before_the_work(corpus: Path, tmp_path: Path) -> None:
+    for spec, message in (
+        ("truncate:9", "at most 8"),
+        ("remove-top:8", "at most 7"),
+        ("bleach", "expected a transform"),
+    ):
+        encoder = FakeEncoder()
+        with pytest.raises(OptionError, match=message):
+            build(corpus, tmp_path / "i", encoder, transform=spec)
+        assert encoder.n_calls == 0
+    with pytest.raises(OptionError, match="expected more than 5 papers to fit whiten:5 on, found 4"):
+        build(corpora.write(tmp_path / "p", corpora.records(4)), tmp_path / "i", transform="whiten:5")
+    assert not (tmp_path / "i" / "manifest.json").exists()
+
+
+def test_a_transform_that_failed_can_be_changed_without_embedding_again(tmp_path: Path) -> None:
+    same = [record | {"abstract": "star"} for record in corpora.records(20)]
+    corpus = corpora.write(tmp_path / "p", same)
+    with pytest.raises(
+        BadVector, match=rf"paper {same[0]['id']}: expected something of its vector to be left after cent"
+    ):
+        build(corpus, tmp_path / "i", transform="center")
+    encoder = FakeEncoder()
+    build(corpus, tmp_path / "i", encoder, transform="truncate:4")
+    assert encoder.n_calls == 0
+    assert state(tmp_path / "i").serving.complete
+
+
+def test_an_encoder_of_ones_own_is_said_to_be_that(corpus: Path, tmp_path: Path) -> None:
+    build(corpus, tmp_path / "i")
+    assert Space.open(tmp_path / "i").model_name == "given in Python"
+    with pytest.raises(ModelNotFound, match="expected the encoder object that made the vectors"):
+        Searcher.open(tmp_path / "i").search("star")
+
+
+def test_without_faiss_a_kind_that_needs_it_is_refused(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedsearch.ann.protocol.faiss_package", lambda: None)
+    with pytest.raises(MissingExtra, match=r"expected FAISS for an index of kind flat, found none: pip install"):
+        build(corpus, tmp_path / "i", ann=AnnKind.FLAT)
+    build(corpus, tmp_path / "i")
+    assert state(tmp_path / "i").serving.ann is None
+
+
+def test_a_column_name_means_nothing_for_an_index(corpus: Path, tmp_path: Path) -> None:
+    build(corpus, tmp_path / "a")
+    with pytest.raises(OptionError, match="expected a file with columns for --field, found an index"):
+        build(tmp_path / "a", tmp_path / "b", fields={"abstract": "foo"})
 
 
 def test_leftovers_are_removed_and_strangers_are_not(corpus: Path, tmp_path: Path) -> None:
@@ -301,11 +414,11 @@ def test_leftovers_are_removed_and_strangers_are_not(corpus: Path, tmp_path: Pat
     build(corpus, index)
     (index / ".new-papers-9.sqlite").write_text("half")
     (index / "papers-9.sqlite").write_text("unnamed")
-    (index / "vectors" / "000009-abc.npy").write_text("unnamed")
+    (index / "vectors" / "000009-0123456789abcdef.npy").write_text("unnamed")
     (index / "keywords-9").mkdir()
     (index / "my notes.txt").write_text("mine")
     named = {path.name for path in index.rglob("*")} - {
-        ".new-papers-9.sqlite", "papers-9.sqlite", "000009-abc.npy", "keywords-9",
+        ".new-papers-9.sqlite", "papers-9.sqlite", "000009-0123456789abcdef.npy", "keywords-9",
     }  # fmt: skip
     build(corpus, index)
     assert {path.name for path in index.rglob("*")} == named

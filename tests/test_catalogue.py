@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedsearch.corpus import Selection, sample_key
-from embedsearch.errors import StoreCorrupt
+from embedsearch.errors import OptionError, StoreCorrupt
 from embedsearch.records import Paper
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.catalogue_writer import CatalogueWriter
@@ -145,12 +145,22 @@ def filtered(tmp_path: Path) -> Catalogue:
         (Filters(authors=("wyrzykowski",)), "d"),
         (Filters(authors=("SORENSEN",)), "d"),
         (Filters(authors=("uench",)), ""),
-        (Filters(authors=("%",)), "abcde"),
+        (Filters(authors=("Josefa Muench",)), ""),
+        (Filters(authors=("August Adam Muench",)), "a"),
+        (Filters(authors="Doe"), "ac"),
+        (Filters(categories="gr-qc"), "ab"),
+        (Filters(categories=["gr-qc"]), "ab"),
         (Filters(categories=("*",), authors=("Doe",), since="2023"), "a"),
     ],
 )
 def test_filters(filtered: Catalogue, filters: Filters, expected: str) -> None:
     assert "".join("abcde"[row] for row in np.flatnonzero(filtered.allowed(filters))) == expected
+
+
+@pytest.mark.parametrize("values", [{"authors": ("",)}, {"authors": ("???",)}, {"since": "soon"}, {"until": "2023-13"}])
+def test_filters_that_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="expected"):
+        Filters(**values)
 
 
 dates = st.sampled_from(["2022", "2023", "2023-01", "2023-02", "2023-01-14", "2023-01-15", "2024-12-31", None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,9 @@ def found(index: Keywords, query: str, k: int = 10) -> list[int]:
         ('"magnetized plasma"', [2]),
         ('"plasma magnetized"', []),
         ('"plasma" stars', [3, 2]),
+        ('"NGC1333"', [0]),
+        ('"NGC 1333" stars', [0]),
+        ('"M 31" stars', [4]),
         ("nothing-like-this xyzzy", [4]),
         ("AND OR NOT title:stars", [0, 1, 3]),
     ],
@@ -145,6 +149,28 @@ def test_what_is_no_index(tmp_path: Path) -> None:
     (tmp_path / "k").mkdir()
     with pytest.raises(StoreCorrupt, match="expected a keyword index in"):
         Keywords(tmp_path / "k")
+
+
+def test_damaged_files_are_no_traceback(tmp_path: Path) -> None:
+    keywords.build(tmp_path / "k", (stored(row, *text) for row, text in enumerate(TEXTS * 50)))
+    query = KeywordQuery.parse('stars plasma "black holes" Muench NGC1333')
+    n_refused = 0
+    for path in sorted((tmp_path / "k").iterdir()):
+        whole = path.read_bytes()
+        for at in range(0, len(whole), max(1, len(whole) // 12)):
+            # In a copy: what is mapped must not be written to
+            broken = tmp_path / f"{path.name}-{at}"
+            shutil.copytree(tmp_path / "k", broken)
+            (broken / path.name).write_bytes(
+                whole[:at] + bytes(255 - byte for byte in whole[at : at + 64]) + whole[at + 64 :]
+            )
+            try:
+                index = Keywords(broken)
+                index.candidates(query, 5)
+                index.quoted(query, len(TEXTS) * 50)
+            except StoreCorrupt:
+                n_refused += 1
+    assert n_refused > 5
 
 
 def test_sentences() -> None:

@@ -90,11 +90,10 @@ def test_bibtex_keys_are_unique() -> None:
     assert keys[-1] == "muller2007mullersab"
 
 
-@pytest.mark.parametrize("title", ["a { b", "a } b {", "}{", "x \\{ y"])
+@pytest.mark.parametrize("title", ["a { b", "a } b {", "}{", "x \\{ y", "$\\left\\{ x \\right.$"])
 def test_bibtex_entries_stay_whole(title: str) -> None:
     entry = render.to_bibtex([Paper(id="x", abstract="", title=title)])
-    plain = entry.replace("\\{", "").replace("\\}", "")
-    assert plain.count("{") == plain.count("}")
+    assert entry.count("{") == entry.count("}")  # BibTeX counts those behind a backslash too
 
 
 def test_table() -> None:

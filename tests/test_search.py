@@ -189,6 +189,14 @@ def test_an_identifier_that_is_not_here_is_said(searcher: Searcher, caplog: pyte
     assert "this index holds no paper 2512.99999" in caplog.text
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_what_is_quoted_must_stand_so(searcher: Searcher, truth: Truth, mode: Mode) -> None:
+    hits = searcher.search('"a star is" galaxy', mode=mode).hits
+    assert [hit.id for hit in hits] == [truth.ids[3]]
+    assert not searcher.search('"is star a"', mode=mode).hits
+    assert [hit.id for hit in searcher.search('"NGC1333"', mode=mode).hits] == [truth.ids[3]]
+
+
 def test_what_a_hit_holds(searcher: Searcher, truth: Truth) -> None:
     hit = searcher.search("NGC1333", mode="keyword").hits[0]
     assert hit.id == truth.ids[3]
@@ -227,6 +235,8 @@ def test_sort_by_date_orders_the_best_k(searcher: Searcher) -> None:
         ),
         (lambda s: s.search("x", sort="size"), OptionError, "expected a sort of score, date, found 'size'"),
         (lambda s: s.search("x", filters=Filters(since="soon")), OptionError, "soon"),
+        (lambda s: s.search("x", k=2.5), OptionError, "expected k of at least 1, found 2.5"),
+        (lambda s: s.search(["x", ""]), QueryError, "found an empty query, the 2. of 2"),
         (
             lambda s: s.similar_to("2001.99999"),
             PaperNotFound,

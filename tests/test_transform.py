@@ -90,7 +90,9 @@ def test_round_trip(spec: str, tmp_path: Path) -> None:
 
 
 def test_too_large_a_size() -> None:
-    with pytest.raises(OptionError, match="at most the 12 dimensions"):
+    with pytest.raises(
+        OptionError, match="expected a size of at most 12 in whiten:13 for vectors of 12 numbers, found 13"
+    ):
         fitted("whiten:13", rows())
     with pytest.raises(OptionError, match="expected 8 directions with variance in 4 papers, found 3"):
         fitted("whiten:8", rows(4))

@@ -42,6 +42,15 @@ def choose_kind(n_papers: int) -> AnnKind:
     return AnnKind.FLAT if n_papers <= FLAT_UP_TO else AnnKind.IVF
 
 
+def require_faiss(kind: AnnKind) -> None:
+    """Raise MissingExtra where FAISS is not installed."""
+    if faiss_package() is None:
+        raise MissingExtra(
+            f"expected FAISS for an index of kind {kind.value}, found none: pip install 'embedsearch[cpu]', or choose"
+            " the kind exact"
+        )
+
+
 def faiss_package() -> str | None:
     """Name and version of the FAISS that is installed, None if there is none.
 

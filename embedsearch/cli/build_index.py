@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -95,7 +97,7 @@ def command(
     Whatever stops the work, the same command goes on from where it was.
     """
     from embedsearch.ann import AnnKind
-    from embedsearch.build import BuildOptions, build_index
+    from embedsearch.build import BuildOptions, build_index, model_of_store
     from embedsearch.cli.progress import BuildDisplay
     from embedsearch.corpus import Selection
     from embedsearch.encoders import Compute, ModelSpec, Pooling
@@ -113,15 +115,18 @@ def command(
         ann=AnnKind(ann) if ann else None,
         overwrite=overwrite,
     )
-    asked = {
+    asked: dict[str, Any] = {
+        "name": model,
         "revision": revision,
         "pooling": Pooling(pooling) if pooling else None,
         "query_prompt": query_prompt,
         "document_prompt": document_prompt,
         "max_tokens": max_tokens,
-        "trust_remote_code": trust_remote_code,
+        "trust_remote_code": trust_remote_code or None,
     }
-    spec = ModelSpec(name=model or "minilm", **asked) if model or any(asked.values()) else None  # type: ignore[arg-type]
+    given = {name: value for name, value in asked.items() if value is not None}
+    base = ModelSpec() if model else model_of_store(index) or ModelSpec()
+    spec = replace(base, **given) if given else None
     if corpus is None and not (index / "manifest.json").exists():
         click.echo("No corpus was named: taking the bundled sample, 120 invented papers.", err=True)
     compute = Compute(device=device, dtype=dtype, token_budget=token_budget)

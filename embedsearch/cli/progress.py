@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from embedsearch.build import BuildReport, Stage, Step
+from embedsearch.cli.options import DEFAULT_INDEX
 
 PLAIN_LINE_EVERY = 10.0
 """Seconds."""
@@ -74,7 +76,9 @@ class BuildDisplay:
 
     def _say_what_is_to_do(self, step: Step) -> None:
         if step.total is not None and step.n_tokens_expected is not None:
-            self._print(f"To embed: {step.total - step.done:,} papers, about {step.n_tokens_expected:,} tokens.")
+            self._print(
+                f"To embed: {counted(step.total - step.done, 'paper')}, about {step.n_tokens_expected:,} tokens."
+            )
 
     def _say_how_long(self, step: Step, now: float) -> None:
         """From the tokens: the longest texts come first, so papers alone would say too much."""
@@ -117,13 +121,18 @@ class BuildDisplay:
             for line in filter(None, left_out):
                 self._print(f"Of {note.n_read:,} records, {line}.")
         if report.n_truncated:
-            self._print(f"{report.n_truncated:,} texts were longer than the model takes and were cut.")
+            self._print(f"Longer than the model takes, and cut: {counted(report.n_truncated, 'text')}.")
         if report.already_complete:
-            self._print(f"{index} is complete: {report.n_papers:,} papers. Nothing to do.")
+            self._print(f"{index} is complete: {counted(report.n_papers, 'paper')}. Nothing to do.")
         else:
-            self._print(f"{index}: {report.n_papers:,} papers, {report.n_embedded:,} embedded now.")
-        named = "" if str(index) == "indexes/default" else f"--index {index} "
+            self._print(f"{index}: {counted(report.n_papers, 'paper')}, {report.n_embedded:,} embedded now.")
+        named = "" if str(index) == DEFAULT_INDEX else f"--index {shlex.quote(str(index))} "
         self._print(f'Next: embedsearch query {named}"magnetized plasma"')
+
+
+def counted(n: int, noun: str) -> str:
+    """1 paper, 2 papers."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def _duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,8 @@ def command(
     """
     if bool(text) == bool(like):
         raise click.UsageError("Expected a query, or --like ID, and not both.")
+    if "-" in text and len(text) > 1:
+        raise click.UsageError("Expected - alone: it stands for queries on standard input.")
     from embedsearch.encoders import Compute
     from embedsearch.search import Searcher
     from embedsearch.store.filters import Filters
@@ -89,19 +92,22 @@ def command(
 def _queries(text: tuple[str, ...]) -> tuple[list[str], bool]:
     """The queries, and whether they came as a batch."""
     from embedsearch.errors import QueryError
+    from embedsearch.keywords import clean
 
     if len(text) != 1:
         return list(text), False
     if text[0] == "-":
         lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
     elif _is_file(text[0]):
+        if not is_quiet():
+            click.echo(f"Reading queries from the file {text[0]}.", err=True)
         try:
             lines = Path(text[0]).read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError as error:
             raise QueryError(f"expected a file of queries in {text[0]}, found: {error.strerror}") from error
     else:
         return list(text), False
-    queries = [line for line in lines if line.strip()]
+    queries = [line for line in lines if clean(line)]
     if not queries:
         raise QueryError(f"expected a query a line in {'standard input' if text[0] == '-' else text[0]}, found none")
     return queries, True
@@ -118,7 +124,8 @@ def _say_if_partial(searcher: Searcher) -> None:
     generation = searcher.generation
     if generation.n_embedded < generation.n_papers and not is_quiet():
         share = f"{generation.n_embedded:,} of {generation.n_papers:,} papers have vectors"
-        click.echo(f"This index is not finished: {share}; go on with: embedsearch build-index", err=True)
+        again = f"embedsearch build-index --index {shlex.quote(str(searcher.folder))}"
+        click.echo(f"This index is not finished: {share}; go on with: {again}", err=True)
 
 
 def _show(found: list[SearchResult], format_: str, *, as_lines: bool, abstract: bool) -> None:

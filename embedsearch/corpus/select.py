@@ -30,6 +30,8 @@ class Selection:
     until: str | None = None
 
     def __post_init__(self) -> None:
+        patterns = self.categories  # one text means that one; a list will do
+        object.__setattr__(self, "categories", (patterns,) if isinstance(patterns, str) else tuple(patterns))
         for text in (self.since, self.until):
             if text is not None:
                 check_date(text)

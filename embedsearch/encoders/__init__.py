@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from embedsearch.encoders.protocol import (
+    GIVEN,
     Compute,
     Encoded,
     Encoder,
@@ -15,12 +16,13 @@ from embedsearch.encoders.protocol import (
     Recipe,
     Role,
 )
-from embedsearch.errors import RecipeMismatch
+from embedsearch.errors import ModelNotFound, RecipeMismatch
 
 if TYPE_CHECKING:
     from embedsearch.encoders.transformer import TransformerEncoder
 
 __all__ = [
+    "GIVEN",
     "Compute",
     "Encoded",
     "Encoder",
@@ -46,6 +48,8 @@ def open_encoder(
     from embedsearch.encoders.folder import read_model
 
     spec = ModelSpec(name=spec) if isinstance(spec, str) else spec
+    if spec.name == GIVEN:
+        raise ModelNotFound("expected the encoder object that made the vectors, found none: give it as encoder=")
     with ThreadPoolExecutor(1) as beside:
         # Hashing weights takes as long as a quarter of torch's import, and runs beside it.
         reading = beside.submit(read_model, spec, expected)

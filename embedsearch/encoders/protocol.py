@@ -68,11 +68,20 @@ class Recipe:
     def differences(self, other: Recipe) -> list[str]:
         """One phrase for each field in which `other` differs, this recipe's value first."""
         mine, its = self.as_dict(), other.as_dict()
-        return [f"{name} {mine[name]!r} against {its[name]!r}" for name in mine if mine[name] != its[name]]
+        return [f"{name} {_brief(mine[name])} against {_brief(its[name])}" for name in mine if mine[name] != its[name]]
 
     def digest(self) -> str:
         """SHA-256 in hex over all fields."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def _brief(value: object) -> str:
+    """A hash to as many digits as tell hashes apart."""
+    return repr(f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else value)
+
+
+GIVEN = "given in Python"
+"""Stands for a model's name where the encoder was an object of the caller's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -201,6 +201,6 @@ def _advice(name: str, reason: str = "") -> str:
     close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean {known[close[0]]!r}? " if close else ""
     return (
-        f"no model {name!r}: {hint}Expected one of {', '.join(NAMED_MODELS)}, a folder, a GGUF file, "
+        f"no model {name!r}: {hint}there are {', '.join(NAMED_MODELS)}, a folder, a GGUF file, "
         "or a hub id such as org/name"
     )

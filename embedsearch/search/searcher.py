@@ -11,7 +11,6 @@ from typing import TypeVar, overload
 
 import numpy as np
 
-from embedsearch.corpus import check_date
 from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, Role, open_encoder
 from embedsearch.errors import OptionError, QueryError, RecipeMismatch, StoreCorrupt
 from embedsearch.keywords import KeywordQuery, best_sentence, clean
@@ -98,11 +97,11 @@ class Searcher:
         A query that is an arXiv id, its address or a DOI gives that paper and then those like it; one that is the whole
         title of a paper gives that paper first. Of equal scores the smaller id comes first.
 
-        Raises QueryError for a query without a word, OptionError for an argument outside of what is possible.
+        Raises QueryError for an empty query, OptionError for an argument outside of what is possible.
         """
         texts = [query] if isinstance(query, str) else list(query)
         mode, sort = _member(Mode, mode), _member(Sort, sort)
-        _check(k, filters)
+        _check(k)
         results = self._retry(lambda view: self._search(view, texts, k, mode, filters, sort))
         return results[0] if isinstance(query, str) else results
 
@@ -113,7 +112,7 @@ class Searcher:
 
         Raises PaperNotFound; QueryError if the paper has no vector yet.
         """
-        _check(k, filters)
+        _check(k)
 
         def similar(view: StoreView) -> SearchResult:
             row = view.row_of(id)
@@ -132,7 +131,7 @@ class Searcher:
 
         Raises QueryError for another shape, zero, or numbers that are not finite.
         """
-        _check(k, filters)
+        _check(k)
         given = np.asarray(vector)
 
         def nearest(view: StoreView) -> SearchResult:
@@ -173,9 +172,10 @@ class Searcher:
         self, view: StoreView, texts: list[str], k: int, mode: Mode, filters: Filters | None, sort: Sort
     ) -> list[SearchResult]:
         queries = [clean(text) for text in texts]
-        for text, query in zip(texts, queries, strict=True):
+        for number, (text, query) in enumerate(zip(texts, queries, strict=True), 1):
             if not query:
-                raise QueryError("expected words to search for, found an empty query")
+                which = f", the {number}. of {len(texts)}" if len(texts) > 1 else ""
+                raise QueryError(f"expected words to search for, found an empty query{which}")
             if len(query) < len(text.strip()):
                 log.warning("a query of %s characters was cut or cleaned to %s", f"{len(text):,}", f"{len(query):,}")
         mask = view.mask(filters)
@@ -187,9 +187,9 @@ class Searcher:
             if row is not None:
                 scored, first = view.and_alike(row, k, mask, mode), [row]
             else:
-                vector = vectors.get(query)
-                first = view.titled(query, mask)
-                scored = view.including(first, view.by(mode, vector, words, k, mask), mode, vector, words)
+                vector, allowed = vectors.get(query), view.quoted(words, mask)
+                first = view.titled(query, allowed)
+                scored = view.including(first, view.by(mode, vector, words, k, allowed), mode, vector, words)
             results.append(self._result(view, query, mode, scored, k, sort, words, first=first))
         return results
 
@@ -252,12 +252,9 @@ def _check_recipe(generation: Generation, encoder: Encoder) -> None:
         raise RecipeMismatch(f"expected the encoder that made the index, found another: {'; '.join(differences)}")
 
 
-def _check(k: int, filters: Filters | None) -> None:
-    if k < 1:
-        raise OptionError(f"expected k of at least 1, found {k}")
-    for date in (filters.since, filters.until) if filters else ():
-        if date is not None:
-            check_date(date)
+def _check(k: int) -> None:
+    if not isinstance(k, int) or k < 1:
+        raise OptionError(f"expected k of at least 1, found {k!r}")
 
 
 E = TypeVar("E", bound=Enum)

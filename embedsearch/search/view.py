@@ -163,6 +163,13 @@ class StoreView:
             np.concatenate([scored.cosines, more.cosines]),
         )
 
+    def quoted(self, words: KeywordQuery, mask: Mask | None) -> Mask | None:
+        """`mask` without the papers that lack what the query has in quotation marks."""
+        if not words.phrases and not words.quoted_names:
+            return mask
+        having = self.keywords.quoted(words, self.n_papers)
+        return having if mask is None or having is None else mask & having
+
     def titled(self, query: str, mask: Mask | None) -> list[int]:
         """The allowed rows of the papers whose whole title the query is."""
         return [row for row in self.catalogue.rows_of_title(query) if mask is None or mask[row]]

@@ -9,7 +9,7 @@ import msgspec
 
 from embedsearch.ann import choose_kind
 from embedsearch.corpus import sample_path
-from embedsearch.encoders import ModelSpec, Recipe
+from embedsearch.encoders import Encoder, ModelSpec, Recipe
 from embedsearch.errors import RecipeMismatch
 from embedsearch.stages.ingest import index_words, read_corpus, source_of
 from embedsearch.stages.options import BuildOptions, Progress
@@ -38,12 +38,14 @@ def begin(
     corpus: str | Path | None,
     *,
     spec: ModelSpec,
-    recipe: Recipe,
+    encoder: Encoder,
     options: BuildOptions,
     progress: Progress,
 ) -> Begun:
     """Choose or make the generation. Raises RecipeMismatch where the store is another and may not be replaced."""
-    known = writer.newest
+    known, recipe = writer.newest, encoder.recipe
+    if options.transform:
+        TransformSpec.parse(options.transform).check(dim=encoder.dim)
     replaces = options.overwrite and (writer.manifest is None or writer.manifest.building is None)
     if corpus is None:
         corpus = sample_path() if known is None else writer.folder
@@ -55,7 +57,7 @@ def begin(
         )
     may_go_on = known if known is not None and not replaces and not differences else None
     if may_go_on is not None and _same_source(corpus, may_go_on, writer.folder, options):
-        return Begun(generation=_with_ann(writer, may_go_on, options), read=False)
+        return Begun(generation=_adjusted(writer, may_go_on, options, encoder.dim), read=False)
 
     template = Template.parse(options.template or (known.template if known is not None else DEFAULT_TEMPLATE))
     number = writer.next_number
@@ -64,20 +66,24 @@ def begin(
     )
     if may_go_on is not None and note.checksum == may_go_on.corpus.checksum:
         remove(writer.folder / papers.name)
-        return Begun(generation=_with_ann(writer, may_go_on, options), read=True, empty_ids=empty_ids)
+        return Begun(generation=_adjusted(writer, may_go_on, options, encoder.dim), read=True, empty_ids=empty_ids)
     if known is not None and not options.overwrite:
         remove(writer.folder / papers.name)
         raise RecipeMismatch(
             f"expected the {known.n_papers:,} papers that {writer.folder} holds, from {known.corpus.source}, found"
             f" others in {note.source}; replace them with --overwrite, or name another --index"
         )
+    n_papers = len(Catalogue(writer.folder / papers.name))
+    fitted = options.transform or (known.transform if known is not None else None)
+    if fitted:
+        TransformSpec.parse(fitted).check(dim=encoder.dim, n_papers=n_papers)
     words = index_words(writer.folder, papers, number=number, progress=progress)
     made = _generation(
         number,
         papers,
         words,
         note,
-        n_papers=len(Catalogue(writer.folder / papers.name)),
+        n_papers=n_papers,
         known=known,
         spec=spec,
         recipe=recipe,
@@ -124,6 +130,8 @@ def _differences(known: Generation, recipe: Recipe, options: BuildOptions) -> li
     found = Recipe.from_dict(known.recipe).differences(recipe)
     for name in ("template", "transform", "dtype"):
         asked, has = getattr(options, name), getattr(known, name)
+        if name == "transform" and not known.complete and known.transform_file is None:
+            continue  # nothing depends on it yet
         if asked is not None and asked != has:
             found.append(f"{name} {has!r} against {asked!r}")
     return found
@@ -142,8 +150,14 @@ def _same_source(corpus: str | Path, known: Generation, folder: Path, options: B
     )
 
 
-def _with_ann(writer: StoreWriter, known: Generation, options: BuildOptions) -> Generation:
-    """Another kind of index needs no new vectors: until it is built, search is exact."""
-    if options.ann is None or options.ann.value == known.ann_kind:
-        return known
-    return writer.update(msgspec.structs.replace(known, ann_kind=options.ann.value, ann=None, complete=False))
+def _adjusted(writer: StoreWriter, known: Generation, options: BuildOptions, dim: int) -> Generation:
+    """What needs no new vectors is changed: a transform that is not fitted, the kind of index.
+
+    Until another index is built, search is exact.
+    """
+    if options.transform and options.transform != known.transform:
+        TransformSpec.parse(options.transform).check(dim=dim, n_papers=known.n_papers)
+        known = writer.update(msgspec.structs.replace(known, transform=options.transform))
+    if options.ann is not None and options.ann.value != known.ann_kind:
+        known = writer.update(msgspec.structs.replace(known, ann_kind=options.ann.value, ann=None, complete=False))
+    return known

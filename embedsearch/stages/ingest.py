@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedsearch import keywords
 from embedsearch.corpus import CONTENT_ID_PREFIX, open_corpus
-from embedsearch.errors import CorpusError
+from embedsearch.errors import CorpusError, OptionError
 from embedsearch.records import Paper
 from embedsearch.stages.options import BuildOptions, Progress, Stage, Step
 from embedsearch.store.atomic import new_path
@@ -52,6 +52,21 @@ def source_of(corpus: str | Path) -> tuple[str, list[int] | None]:
     return str(path.resolve()), [status.st_size, status.st_mtime_ns]
 
 
+def is_store(corpus: str | Path) -> bool:
+    """Whether a corpus is a store's folder."""
+    return str(corpus) != "-" and (Path(corpus) / MANIFEST_NAME).exists()
+
+
+def check_source(corpus: str | Path | None, options: BuildOptions) -> None:
+    """Raise for a corpus that cannot be opened: CorpusError, OptionError or a StoreError."""
+    if corpus is None or str(corpus) == "-":
+        return
+    if not is_store(corpus):
+        open_corpus(corpus, fields=dict(options.fields))
+    elif options.fields:
+        raise OptionError("expected a file with columns for --field, found an index: its fields have their names")
+
+
 @dataclass(slots=True)
 class _Counts:
     n_read: int = 0
@@ -64,9 +79,8 @@ def read_corpus(
     folder: Path, corpus: str | Path, *, number: int, template: Template, options: BuildOptions, progress: Progress
 ) -> tuple[FileEntry, CorpusNote, tuple[str, ...]]:
     """Read the papers into the catalogue of generation `number`; also the ids of the first few without an abstract."""
-    is_store = str(corpus) != "-" and (Path(corpus) / MANIFEST_NAME).exists()
     source, stamp = source_of(corpus)
-    papers = StoreCorpus(Path(corpus)) if is_store else open_corpus(corpus, fields=dict(options.fields))
+    papers = StoreCorpus(Path(corpus)) if is_store(corpus) else open_corpus(corpus, fields=dict(options.fields))
     path = folder / f"papers-{number}.sqlite"
     counts, empty = _Counts(), list[str]()
     with new_path(path) as temporary:
@@ -140,4 +154,5 @@ def _none(counts: _Counts) -> str:
     if not counts.n_read:
         return "no record at all"
     left_out = counts.n_read - counts.n_selected - counts.n_empty
-    return f"{counts.n_read:,} records, of which {left_out:,} are not selected and {counts.n_empty:,} have no abstract"
+    records = f"{counts.n_read:,} record{'s' * (counts.n_read != 1)}"
+    return f"{records}, of which {left_out:,} are not selected and {counts.n_empty:,} have no abstract"

@@ -12,6 +12,8 @@ from embedsearch.corpus import Selection
 from embedsearch.errors import OptionError
 from embedsearch.store.manifest import CorpusNote
 from embedsearch.store.vectors import SHARD_ROWS
+from embedsearch.texts import Template
+from embedsearch.transform import TransformSpec
 
 DTYPES = ("float16", "float32")
 
@@ -46,8 +48,14 @@ class BuildOptions:
     def __post_init__(self) -> None:
         for name in ("limit", "sample", "shard_rows"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"expected {name.replace('_', ' ')} of at least 1, found {value}")
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise OptionError(f"expected {name.replace('_', ' ')} of at least 1, found {value!r}")
+        if isinstance(self.ann, str):
+            object.__setattr__(self, "ann", _kind(self.ann))
+        if self.template is not None:
+            Template.parse(self.template)
+        if self.transform is not None:
+            TransformSpec.parse(self.transform)
         if self.dtype not in (*DTYPES, None):
             raise OptionError(f"expected a stored dtype of {' or '.join(DTYPES)}, found {self.dtype!r}")
 
@@ -63,6 +71,14 @@ class BuildOptions:
             "fields": dict(self.fields),
             "strict": self.strict,
         }
+
+
+def _kind(name: str) -> AnnKind:
+    try:
+        return AnnKind(name)
+    except ValueError:
+        known = ", ".join(kind.value for kind in AnnKind)
+        raise OptionError(f"expected an index of kind {known}, found {name!r}") from None
 
 
 class Stage(Enum):

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -21,6 +21,8 @@ from embedsearch.records import Paper
 from embedsearch.scores import Mask, Rows
 from embedsearch.store.filters import Filters, fold_name, is_author
 from embedsearch.store.manifest import REPAIR
+
+T = TypeVar("T")
 
 TABLES = ("papers", "texts", "categories")
 CHECKSUMS = "SELECT row, id, checksum FROM papers JOIN texts USING (row) ORDER BY row"
@@ -69,16 +71,16 @@ class Catalogue:
         if rows is None:
             return [id for (id,) in self._execute("SELECT id FROM papers ORDER BY row")]
         found = dict(self._execute(f"SELECT row, id FROM papers WHERE row IN ({_list(rows)})"))
-        return [found[int(row)] for row in rows]
+        return self._in_order(found, rows)
 
     def checksums(self) -> Iterator[tuple[int, str, bytes]]:
         """(row, id, SHA-256 of the text that is embedded) of every paper, in order of rows."""
-        yield from self._connection().execute(CHECKSUMS)
+        yield from self._rows(CHECKSUMS)
 
     def papers(self, rows: Rows) -> list[StoredPaper]:
         """The papers of `rows` in their order."""
         found = {paper.row: paper for paper in self._read(f"WHERE row IN ({_list(rows)})")}
-        return [found[int(row)] for row in rows]
+        return self._in_order(found, rows)
 
     def span(self, first: int, end: int) -> Iterator[StoredPaper]:
         """The papers of rows first to end - 1, in order, read as they are needed."""
@@ -96,8 +98,9 @@ class Catalogue:
                 where.append(f"substr(published, 1, {len(date)}) {comparison} substr(?, 1, length(published))")
                 values.append(date)
         for author in filters.authors:
-            where += ["authors_folded LIKE ?" for _ in fold_name(author)]
-            values += [f"%{word[:1] if len(word) == 1 else word}%" for word in fold_name(author)]
+            words = [word for word in fold_name(author) if len(word) > 1] or fold_name(author)
+            where.append(f"({' OR '.join('authors_folded LIKE ?' for _ in words)})")  # narrows down; is_author decides
+            values += [f"%{word}%" for word in words]
         mask: NDArray[np.bool_] = np.zeros(len(self), bool)
         for row, authors in self._execute(
             f"SELECT row, authors_folded FROM papers WHERE {' AND '.join(where)}", *values
@@ -114,21 +117,35 @@ class Catalogue:
         for (
             row, id, version, published, updated, doi, title, abstract, authors, title_text,
             abstract_text, authors_text, categories, journal_ref, comments, licence, extra,
-        ) in self._connection().execute(query, values):  # fmt: skip
+        ) in self._rows(query, *values):  # fmt: skip
+            try:
+                lists = [json.loads(cell) for cell in (authors, categories, authors_text, extra)]
+            except (ValueError, TypeError) as error:
+                raise self._corrupt(error) from error
             paper = Paper(
-                id=id, abstract=abstract, title=title, authors=tuple(json.loads(authors)),
-                categories=tuple(json.loads(categories)), published=published, updated=updated, version=version,
-                doi=doi, journal_ref=journal_ref, comments=comments, licence=licence, extra=json.loads(extra),
+                id=id, abstract=abstract, title=title, authors=tuple(lists[0]), categories=tuple(lists[1]),
+                published=published, updated=updated, version=version, doi=doi, journal_ref=journal_ref,
+                comments=comments, licence=licence, extra=lists[3],
             )  # fmt: skip
-            yield StoredPaper(
-                row=row, paper=paper, title=title_text, abstract=abstract_text, authors=tuple(json.loads(authors_text))
-            )
+            yield StoredPaper(row=row, paper=paper, title=title_text, abstract=abstract_text, authors=tuple(lists[2]))
+
+    def _in_order(self, found: dict[int, T], rows: Rows) -> list[T]:
+        try:
+            return [found[int(row)] for row in rows]
+        except KeyError as error:
+            raise self._corrupt(LookupError(f"no row {error}")) from error
 
     def _execute(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        return list(self._rows(query, *values))
+
+    def _rows(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
         try:
-            return self._connection().execute(query, values).fetchall()
+            yield from self._connection().execute(query, values)
         except sqlite3.DatabaseError as error:
-            raise StoreCorrupt(f"expected papers in {self._path}, found: {error}; {REPAIR}") from error
+            raise self._corrupt(error) from error
+
+    def _corrupt(self, error: Exception) -> StoreCorrupt:
+        return StoreCorrupt(f"expected papers in {self._path}, found: {error}; {REPAIR}")
 
     def _connection(self) -> sqlite3.Connection:
         if not hasattr(self._local, "db"):

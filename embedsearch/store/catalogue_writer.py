@@ -53,6 +53,7 @@ class CatalogueWriter:
         self._sample = sample
         self._kept: list[tuple[int, int]] = []  # heap of (-key, row): the largest key on top
         self._next_row = 0
+        self._n = 0
         self.n_repeated = 0
         with _database_errors(path):
             self._db = sqlite3.connect(path, isolation_level=None)
@@ -84,7 +85,7 @@ class CatalogueWriter:
             return row is not None
 
     def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM papers").fetchone()[0])
+        return self._n
 
     def finish(self) -> str:
         """Close the gaps in the rows and the file. Returns the checksum over id and text of each row."""
@@ -131,8 +132,10 @@ class CatalogueWriter:
     def _delete(self, row: int) -> None:
         for table in TABLES:
             self._db.execute(f"DELETE FROM {table} WHERE row = ?", (row,))
+        self._n -= 1
 
     def _insert(self, row: int, paper: Paper, text: str) -> None:
+        self._n += 1
         names = [to_text(name) for name in paper.authors]
         self._db.execute(
             "INSERT INTO papers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -7,6 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from embedsearch.corpus import check_date
+from embedsearch.errors import OptionError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
@@ -15,13 +18,24 @@ class Filters:
     `categories` are patterns (`astro-ph*`), any of which may match any category of a paper, in any case. `since` and
     `until` are days, months or years, compared with a paper's date at the precision of the coarser of the two: a paper
     known as 2023-01 passes `since="2023-01-15"`. `authors` must each match one author: each of its words is a word of
-    the name, or its beginning where one of the two is an initial; accents and case are ignored.
+    the name, or one of the two is the other's initial, but not all of them by initials alone; accents and case are
+    ignored. Raises OptionError for a date that is none and an author without a letter.
     """
 
     categories: tuple[str, ...] = ()
     since: str | None = None
     until: str | None = None
     authors: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("categories", "authors"):  # one text means that one; a list will do
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        for date in filter(None, (self.since, self.until)):
+            check_date(date)
+        for author in self.authors:
+            if not fold_name(author):
+                raise OptionError(f"expected the name of an author, found {author!r}")
 
     def __bool__(self) -> bool:
         return self != Filters()
@@ -42,7 +56,14 @@ _WORD = re.compile(r"[^\W_]+")
 def is_author(query: str, names: Sequence[str]) -> bool:
     """Whether `query` means one of `names`, which are folded."""
     wanted = fold_name(query)
-    return any(all(any(_same_word(w, part) for part in name.split()) for w in wanted) for name in names)
+    whole = {word for word in wanted if len(word) > 1}
+    for name in names:
+        parts = name.split()
+        if whole and whole.isdisjoint(parts):
+            continue
+        if all(any(_same_word(word, part) for part in parts) for word in wanted):
+            return True
+    return False
 
 
 def _same_word(wanted: str, word: str) -> bool:

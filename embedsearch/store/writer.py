@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
 
 from embedsearch._version import __version__
-from embedsearch.errors import StoreCorrupt
-from embedsearch.store.atomic import TEMPORARY_PREFIX, remove
+from embedsearch.errors import StoreCorrupt, StoreError
+from embedsearch.store.atomic import TEMPORARY_PREFIX, file_hash, remove
+from embedsearch.store.lock import LOCK_NAME, OWNER_NAME
 from embedsearch.store.manifest import MANIFEST_NAME, Generation, Manifest, check_sizes, commit, now, read_manifest
+
+OURS = re.compile(
+    rf"(?:{re.escape(TEMPORARY_PREFIX)})?"
+    r"(?:papers-(\d+)\.sqlite|keywords-(\d+)|transform-(\d+)\.npz|ann-(\d+)-[a-z]+\.faiss|\d{6}-[0-9a-f]{16}\.npy"
+    rf"|{re.escape(MANIFEST_NAME)})"
+)
+"""The names that a writer gives. Nothing else is ever removed: a user's `papers-2023.jsonl` is a user's."""
 
 
 class StoreWriter:
     """A store that its holder alone writes to (see `lock.writer_lock`).
 
     `manifest` is None while nothing is committed. With `replace`, a store that is not whole is no error: what is
-    served may be broken, since it will be replaced, and what was being built is forgotten if it is.
+    served may be broken, since it will be replaced, and what was being built is forgotten if it is. With `anew`, a
+    manifest that cannot be read is none. Raises StoreError for a folder that holds something else.
     """
 
-    def __init__(self, folder: Path, *, replace: bool = False) -> None:
+    def __init__(self, folder: Path, *, replace: bool = False, anew: bool = False) -> None:
         self.folder = folder
-        self.manifest: Manifest | None = None
-        if (folder / MANIFEST_NAME).exists():
-            self.manifest = read_manifest(folder, check_files=not replace)
-            if self.manifest.building is not None:
-                try:
-                    check_sizes(folder, self.manifest.building)
-                except StoreCorrupt:
-                    if not replace:
-                        raise
-                    self.manifest = msgspec.structs.replace(self.manifest, building=None)
+        self._replace = replace
+        self.manifest = self._read(anew) if (folder / MANIFEST_NAME).exists() else None
+        if self.manifest is None:
+            self._refuse_what_is_not_ours()
         self._clean_up()
+
+    def _read(self, anew: bool) -> Manifest | None:
+        try:
+            manifest = read_manifest(self.folder, check_files=not self._replace)
+        except StoreCorrupt:
+            if not anew:
+                raise
+            return None
+        if manifest.building is not None:
+            try:
+                check_sizes(self.folder, manifest.building)
+            except StoreCorrupt:
+                if not self._replace:
+                    raise
+                return msgspec.structs.replace(manifest, building=None)
+        return manifest
 
     @property
     def next_number(self) -> int:
@@ -58,7 +78,8 @@ class StoreWriter:
             return self._commit(msgspec.structs.replace(old, serving=generation), generation)
         if not generation.complete:
             return self._commit(msgspec.structs.replace(old, building=generation), generation)
-        previous = old.serving if old.serving.complete else old.previous
+        keep = old.serving.complete and (not self._replace or self._is_whole(old.serving))
+        previous = old.serving if keep else None
         whole = msgspec.structs.replace(old, serving=generation, building=None, previous=previous)
         return self._commit(whole, generation)
 
@@ -66,13 +87,30 @@ class StoreWriter:
         self.manifest = commit(self.folder, msgspec.structs.replace(manifest, made_by=f"embedsearch {__version__}"))
         return generation
 
+    def _is_whole(self, generation: Generation) -> bool:
+        try:
+            return all(file_hash(self.folder / entry.name) == entry.sha256 for entry in generation.files())
+        except OSError:
+            return False
+
+    def _refuse_what_is_not_ours(self) -> None:
+        """A folder without a manifest is new, or what a killed build left; anything else is somebody's."""
+        known = {MANIFEST_NAME, LOCK_NAME, OWNER_NAME, "vectors"}
+        found = sorted(p.name for p in self.folder.iterdir() if p.name not in known and not OURS.fullmatch(p.name))
+        if found:
+            more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+            raise StoreError(
+                f"expected an index or an empty folder at {self.folder}, found {found[0]}{more};"
+                " name a folder of its own with --index"
+            )
+
     def _clean_up(self) -> None:
         """Remove what no generation names: what a killed build, or an older generation, left behind."""
         named: set[str] = set()
         for generation in self.manifest.generations() if self.manifest else ():
             for entry in generation.files():
                 named |= {entry.name, entry.name.partition("/")[0]}
-        for path in [*self.folder.iterdir(), *self.folder.glob("vectors/*.npy"), *self.folder.glob("vectors/.new-*")]:
-            ours = path.name.startswith((TEMPORARY_PREFIX, "papers-", "keywords-", "transform-", "ann-"))
-            if (ours or path.parent != self.folder) and path.relative_to(self.folder).as_posix() not in named:
+        for path in [*self.folder.iterdir(), *self.folder.glob("vectors/*"), *self.folder.glob("vectors/.new-*")]:
+            kept = path.relative_to(self.folder).as_posix() in named or path.name == MANIFEST_NAME
+            if OURS.fullmatch(path.name) and not kept:
                 remove(path)

@@ -8,7 +8,6 @@ the score. Nothing in a query is an operator but the quotation marks around a ph
 from __future__ import annotations
 
 import math
-import re
 import shutil
 import tempfile
 import weakref
@@ -288,36 +287,3 @@ class Keywords:
             if not file.match(LOCK_FILES):  # one that was left while the folder could be written is not ours to open
                 (links / file.name).symlink_to(file)
         return tantivy.Index.open(str(links))
-
-
-# A sentence ends at a full stop, but not at one of these.
-_ABBREVIATION = re.compile(r"\b(?:[A-Z]|al|cf|ca|e\.g|i\.e|vs|Fig|Figs|Eq|Eqs|Sect|Sec|Ref|Refs|No|approx|resp)\.$")
-_END = re.compile(r"(?<=[.!?])\s+(?=[^\sa-z])")
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a text for people."""
-    found: list[str] = []
-    for piece in _END.split(text):
-        if found and _ABBREVIATION.search(found[-1]):
-            found[-1] += f" {piece}"
-        else:
-            found.append(piece)
-    return found
-
-
-def best_sentence(text: str, query: KeywordQuery, *, rarity: Callable[[str], float]) -> str | None:
-    """The sentence of `text` that shares the rarest words with the query (highest sum of idf), None if none shares any.
-
-    The first of equals.
-    """
-    wanted = {*query.words, *(word for phrase in query.phrases for word in phrase)}
-    best, best_value = None, 0.0
-    for sentence in sentences(text):
-        # Stop words are shared by all sentences; they must not make one.
-        value = sum(max(0.0, rarity(word) - 1.0) for word in wanted & set(words_of(sentence)))
-        named = {*query.names, *query.quoted_names}
-        value += sum(8.0 for name in designations(sentence) if name.folded in named)
-        if value > best_value:
-            best, best_value = sentence, value
-    return best

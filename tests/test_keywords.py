@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from embedsearch import keywords
 from embedsearch.errors import StoreCorrupt
-from embedsearch.keywords import KeywordQuery, Keywords, best_sentence, sentences
+from embedsearch.keywords import KeywordQuery, Keywords
 from embedsearch.records import Paper
 from embedsearch.store.catalogue import StoredPaper
 
@@ -171,24 +171,3 @@ def test_damaged_files_are_no_traceback(tmp_path: Path) -> None:
             except StoreCorrupt:
                 n_refused += 1
     assert n_refused > 5
-
-
-def test_sentences() -> None:
-    text = "We use data of Smith et al. (2020), i.e. old ones. They are 3.5 kpc away. See Fig. 2! In J. Doe we trust."
-    assert sentences(text) == [
-        "We use data of Smith et al. (2020), i.e. old ones.",
-        "They are 3.5 kpc away.",
-        "See Fig. 2!",
-        "In J. Doe we trust.",
-    ]
-
-
-def test_best_sentence_goes_by_the_rarest_words(index: Keywords) -> None:
-    text = "Stars are stars. The dust is magnetized. It shines."
-    query = KeywordQuery.parse("stars magnetized")
-    rarity = {"star": 2.0, "magnet": 5.0}
-    assert best_sentence(text, query, rarity=lambda word: rarity.get(word, 9.0)) == "The dust is magnetized."
-    assert best_sentence(text, KeywordQuery.parse("xyzzy"), rarity=index.rarity) is None
-    assert best_sentence("We saw NGC 1333. The end.", KeywordQuery.parse("NGC1333"), rarity=index.rarity) == (
-        "We saw NGC 1333."
-    )

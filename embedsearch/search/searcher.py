@@ -13,11 +13,12 @@ import numpy as np
 
 from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, Role, open_encoder
 from embedsearch.errors import OptionError, QueryError, RecipeMismatch, StoreCorrupt
-from embedsearch.keywords import KeywordQuery, best_sentence, clean
+from embedsearch.keywords import KeywordQuery, clean
 from embedsearch.records import Hit, Paper, SearchResult
 from embedsearch.scores import Float32, best_first, unit_rows
 from embedsearch.search.modes import Mode, Sort
 from embedsearch.search.view import Scored, StoreView
+from embedsearch.sentences import best_sentence
 from embedsearch.store.filters import Filters
 from embedsearch.store.manifest import Generation, read_manifest
 

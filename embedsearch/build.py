@@ -23,7 +23,7 @@ from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.lock import writer_lock
 from embedsearch.store.manifest import Ann, Generation, describe, read_manifest
 from embedsearch.store.space import open_vectors
-from embedsearch.store.writer import StoreWriter
+from embedsearch.store.writer import StoreWriter, refuse_what_is_not_ours
 
 __all__ = ["BuildOptions", "BuildReport", "Progress", "Stage", "Step", "build_index", "model_of_store"]
 
@@ -53,6 +53,7 @@ def build_index(
     check_source(corpus, options)
     if options.ann is not None and options.ann is not AnnKind.EXACT:
         require_faiss(options.ann)
+    refuse_what_is_not_ours(folder)
     with writer_lock(folder):
         writer = StoreWriter(folder, replace=options.overwrite, anew=options.overwrite and corpus is not None)
         if encoder is None:
@@ -101,7 +102,7 @@ def _try_on_all(writer: StoreWriter, generation: Generation, fitted: transform.T
             paper = Catalogue(writer.folder / generation.papers.name).ids(row)[0]
             raise BadVector(
                 f"paper {paper}: expected something of its vector to be left after {fitted.spec}, found nothing;"
-                " name another --transform",
+                " name another --transform, or none",
                 position=int(row[0]),
             ) from error
 

@@ -8,6 +8,7 @@ the score. Nothing in a query is an operator but the quotation marks around a ph
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import tempfile
 import weakref
@@ -109,11 +110,9 @@ class KeywordQuery:
 
         Words are joined by OR. "Words in quotation marks" must stand so in a paper; a phrase of one word is that word.
         """
-        plain = to_text(clean(text)).replace("“", '"').replace("”", '"')
-        parts = plain.split('"')
-        # An odd number of marks: the last one opens nothing.
-        quoted = [part for i, part in enumerate(parts) if i % 2 == 1 and i < len(parts) - 1]
-        free = " ".join(part for part in parts if part not in quoted)
+        plain = _MARKS.sub('"', to_text(clean(text)))
+        quoted = _QUOTED.findall(plain)
+        free = _QUOTED.sub(" ", plain).replace('"', " ")
         found = designations(free)
         for name in reversed(found):
             free = f"{free[: name.start]} {free[name.end :]}"
@@ -127,6 +126,11 @@ class KeywordQuery:
             names=tuple(dict.fromkeys(name.folded for name in found))[:MAX_QUERY_WORDS],
             authors=tuple(dict.fromkeys(_author_words(free)))[:MAX_QUERY_WORDS],
         )
+
+
+_MARKS = re.compile("[“”„«»]")
+# Not behind a word: 5" seeing is of arcseconds.
+_QUOTED = re.compile(r'(?<![\w"])"([^"]+)"')
 
 
 def _spans(name: Designation, part: str) -> bool:

@@ -88,7 +88,7 @@ def _entry(paper: Paper, key: str) -> str:
         fields |= {
             "eprint": paper.id,
             "archivePrefix": "arXiv",
-            "primaryClass": paper.categories[0] if paper.categories else "",
+            "primaryClass": _braced(paper.categories[0]) if paper.categories else "",
             "url": arxiv_url(paper.id) or "",
         }
     lines = [

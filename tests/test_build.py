@@ -128,7 +128,7 @@ def test_another_model_template_or_corpus_is_refused_and_says_what_differs(corpu
         build(corpus, tmp_path / "i", FakeEncoder("other"))
     with pytest.raises(RecipeMismatch, match=r"template '\{abstract\}' against '\{title\}'"):
         build(corpus, tmp_path / "i", template="{title}")
-    with pytest.raises(RecipeMismatch, match="transform None against 'center'; "):
+    with pytest.raises(RecipeMismatch, match="transform none against center; "):
         build(corpus, tmp_path / "i", transform="center")
     other = corpora.write(tmp_path / "other.jsonl", corpora.records(5, seed=1))
     with pytest.raises(
@@ -346,6 +346,44 @@ def test_a_broken_manifest_is_mended_by_overwrite_with_a_corpus(corpus: Path, tm
     assert list(verify_store(index)) == []
 
 
+@pytest.mark.parametrize("damage", ["no column", "itself"])
+def test_a_broken_manifest_loses_nothing_before_a_new_one_is_there(corpus: Path, tmp_path: Path, damage: str) -> None:
+    index = tmp_path / "i"
+    build(corpus, index)
+    whole = (index / "manifest.json").read_bytes()
+    (index / "NOTES.txt").write_text("mine")
+    (index / "manifest.json").write_bytes(whole[:-9] + b"x" + whole[-8:])
+    bad = index if damage == "itself" else corpora.write(tmp_path / "bad", [{"id": "2001.00001"}])
+    with pytest.raises((CorpusError, StoreCorrupt)):
+        build(bad, index, overwrite=True)
+    kept = (index / "manifest.json").read_bytes()
+    (index / "manifest.json").write_bytes(whole)
+    assert list(verify_store(index)) == []
+    (index / "manifest.json").write_bytes(kept)
+    build(corpus, index, overwrite=True)
+    assert list(verify_store(index)) == []
+    assert (index / "NOTES.txt").exists()
+    assert not list(index.glob("*-1*"))
+
+
+def test_a_user_may_name_files_as_we_do(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "papers-2023.sqlite").write_text("mine")
+    with pytest.raises(StoreError, match=r"found papers-2023.sqlite; name a folder of its own with --index"):
+        build(corpus, tmp_path / "theirs")
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["papers-2023.sqlite"]
+    index = tmp_path / "i"
+    index.mkdir()
+    (index / ".DS_Store").write_text("")
+    build(corpus, index)
+    (index / "papers-2023.sqlite").write_text("mine")
+    (index / "keywords-2024").mkdir()
+    for overwrite in (False, True, True):
+        build(corpus, index, overwrite=overwrite)
+    assert (index / "papers-2023.sqlite").exists()
+    assert (index / "keywords-2024").exists()
+
+
 def test_a_broken_generation_is_not_kept_as_the_previous_one(corpus: Path, tmp_path: Path) -> None:
     index = tmp_path / "i"
     build(corpus, index)
@@ -386,6 +424,44 @@ def test_a_transform_that_failed_can_be_changed_without_embedding_again(tmp_path
     assert state(tmp_path / "i").serving.complete
 
 
+def test_a_transform_can_be_taken_away(corpus: Path, tmp_path: Path) -> None:
+    index = tmp_path / "i"
+    build(corpus, index, transform="whiten:03")
+    assert state(index).serving.transform == "whiten:3"
+    assert build(corpus, index, transform="whiten:03").already_complete
+    with pytest.raises(RecipeMismatch, match="transform whiten:3 against none"):
+        build(corpus, index, transform="none")
+    build(corpus, index, transform="none", overwrite=True)
+    assert state(index).serving.transform is None
+    assert Space.open(index).dim == 8
+
+
+def test_a_complete_stores_transform_stays_while_its_index_is_changed(corpus: Path, tmp_path: Path) -> None:
+    index = tmp_path / "i"
+    build(corpus, index, ann=AnnKind.EXACT)
+
+    def stop(step: Step) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(None, index, ann=AnnKind.FLAT, progress=stop)
+    with pytest.raises(RecipeMismatch, match="transform none against center"):
+        build(None, index, transform="center")
+    build(None, index)
+    assert state(index).serving.ann_kind == "flat"
+
+
+def test_overwrite_without_a_corpus_means_the_papers_given_last(corpus: Path, tmp_path: Path) -> None:
+    index = tmp_path / "i"
+    build(corpus, index)
+    other = corpora.write(tmp_path / "other.jsonl", corpora.records(40, seed=1))
+    with pytest.raises(RuntimeError):
+        build(other, index, FakeEncoder(fail_at=20), overwrite=True)
+    build(None, index, overwrite=True, dtype="float32")
+    assert state(index).serving.n_papers == 40
+    assert build(other, index).already_complete  # known to be of that file
+
+
 def test_an_encoder_of_ones_own_is_said_to_be_that(corpus: Path, tmp_path: Path) -> None:
     build(corpus, tmp_path / "i")
     assert Space.open(tmp_path / "i").model_name == "given in Python"
@@ -412,13 +488,13 @@ def test_a_column_name_means_nothing_for_an_index(corpus: Path, tmp_path: Path) 
 def test_leftovers_are_removed_and_strangers_are_not(corpus: Path, tmp_path: Path) -> None:
     index = tmp_path / "i"
     build(corpus, index)
-    (index / ".new-papers-9.sqlite").write_text("half")
-    (index / "papers-9.sqlite").write_text("unnamed")
+    (index / ".new-papers-2.sqlite").write_text("half")
+    (index / "papers-2.sqlite").write_text("unnamed")
     (index / "vectors" / "000009-0123456789abcdef.npy").write_text("unnamed")
-    (index / "keywords-9").mkdir()
+    (index / "keywords-2").mkdir()
     (index / "my notes.txt").write_text("mine")
     named = {path.name for path in index.rglob("*")} - {
-        ".new-papers-9.sqlite", "papers-9.sqlite", "000009-0123456789abcdef.npy", "keywords-9",
+        ".new-papers-2.sqlite", "papers-2.sqlite", "000009-0123456789abcdef.npy", "keywords-2",
     }  # fmt: skip
     build(corpus, index)
     assert {path.name for path in index.rglob("*")} == named

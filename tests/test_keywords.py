@@ -62,6 +62,8 @@ def found(index: Keywords, query: str, k: int = 10) -> list[int]:
         ('"plasma magnetized"', []),
         ('"plasma" stars', [3, 2]),
         ('"NGC1333"', [0]),
+        ("„magnetized plasma“", [2]),
+        ('5" seeing and 10" beam of dust', [4, 0, 1]),
         ('"NGC 1333" stars', [0]),
         ('"M 31" stars', [4]),
         ("nothing-like-this xyzzy", [4]),

@@ -82,6 +82,11 @@ def test_bibtex_of_a_published_paper_and_of_one_that_is_not_arxivs() -> None:
     assert "year" not in published
 
 
+def test_bibtex_of_an_odd_category() -> None:
+    entry = render.to_bibtex([Paper(id="2001.00001", abstract="", title="T", categories=("a}b",))])
+    assert "primaryClass  = {ab}," in entry
+
+
 def test_bibtex_keys_are_unique() -> None:
     entries = render.to_bibtex([hit().paper] * 29)
     keys = [line[6:-1] for line in entries.splitlines() if line.startswith("@misc")]

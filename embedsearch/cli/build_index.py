@@ -49,7 +49,7 @@ from embedsearch.cli.options import compute_options, index_option, is_quiet, mes
 )
 @click.option("--strict", is_flag=True, help="A paper without an abstract is an error, not left out.")
 @click.option("--template", metavar="TEXT", help="What is embedded of a paper. [default: {abstract}]")
-@click.option("--transform", metavar="KIND", help="center, whiten:K, remove-top:K or truncate:D.")
+@click.option("--transform", metavar="KIND", help="center, whiten:K, remove-top:K, truncate:D, or none.")
 @click.option(
     "--dtype-stored", type=click.Choice(["float16", "float32"]), help="Of the stored vectors. [default: float16]"
 )

@@ -41,10 +41,11 @@ class Selection:
         return self._matches_category(paper) and self._matches_date(paper.published)
 
     def _matches_category(self, paper: Paper) -> bool:
-        if not self.categories:
-            return True
-        names = [name.lower() for name in paper.categories]
-        return any(fnmatchcase(name, pattern.lower()) for pattern in self.categories for name in names)
+        return not self.categories or any(self.matches_category(name) for name in paper.categories)
+
+    def matches_category(self, name: str) -> bool:
+        """Whether a category is one of those that are wanted."""
+        return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in self.categories)
 
     def _matches_date(self, published: str | None) -> bool:
         if self.since is None and self.until is None:
@@ -60,7 +61,7 @@ class Selection:
 
 def check_date(text: str) -> str:
     """The text itself if it is a date such as 2023, 2023-01 or 2023-01-15; OptionError if not."""
-    if _DATE.fullmatch(text):
+    if isinstance(text, str) and _DATE.fullmatch(text):
         try:
             date.fromisoformat(text + "0000-01-01"[len(text) :])
         except ValueError:

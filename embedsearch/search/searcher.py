@@ -93,7 +93,9 @@ class Searcher:
         filters: Filters | None = None,
         sort: Sort | str = Sort.SCORE,
     ) -> SearchResult | list[SearchResult]:
-        """The k papers that answer each query best, fewer where fewer are allowed (keyword: allowed and matching).
+        """The k papers that answer each query best, fewer where fewer are allowed.
+
+        What a query has in quotation marks a paper must have; in keyword mode it must match.
 
         A query that is an arXiv id, its address or a DOI gives that paper and then those like it; one that is the whole
         title of a paper gives that paper first. Of equal scores the smaller id comes first.

@@ -12,7 +12,7 @@ from embedsearch.corpus import sample_path
 from embedsearch.encoders import Encoder, ModelSpec, Recipe
 from embedsearch.errors import RecipeMismatch
 from embedsearch.stages.ingest import index_words, read_corpus, source_of
-from embedsearch.stages.options import BuildOptions, Progress
+from embedsearch.stages.options import NO_TRANSFORM, BuildOptions, Progress
 from embedsearch.store.atomic import remove
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.manifest import CorpusNote, FileEntry, Generation, now
@@ -44,11 +44,11 @@ def begin(
 ) -> Begun:
     """Choose or make the generation. Raises RecipeMismatch where the store is another and may not be replaced."""
     known, recipe = writer.newest, encoder.recipe
-    if options.transform:
-        TransformSpec.parse(options.transform).check(dim=encoder.dim)
+    if asked := options.transform_over(None):
+        TransformSpec.parse(asked).check(dim=encoder.dim)
     replaces = options.overwrite and (writer.manifest is None or writer.manifest.building is None)
-    if corpus is None:
-        corpus = sample_path() if known is None else writer.folder
+    if corpus is None and known is None:
+        corpus = sample_path()
     differences = _differences(known, recipe, options) if known is not None else []
     if known is not None and differences and not options.overwrite:
         raise RecipeMismatch(
@@ -56,13 +56,19 @@ def begin(
             " --overwrite, or name another --index"
         )
     may_go_on = known if known is not None and not replaces and not differences else None
-    if may_go_on is not None and _same_source(corpus, may_go_on, writer.folder, options):
+    if may_go_on is not None and _same_source(corpus, may_go_on, options):
         return Begun(generation=_adjusted(writer, may_go_on, options, encoder.dim), read=False)
 
     template = Template.parse(options.template or (known.template if known is not None else DEFAULT_TEMPLATE))
     number = writer.next_number
     papers, note, empty_ids = read_corpus(
-        writer.folder, corpus, number=number, template=template, options=options, progress=progress
+        writer.folder,
+        corpus,
+        known=known,
+        number=number,
+        template=template,
+        options=options,
+        progress=progress,
     )
     if may_go_on is not None and note.checksum == may_go_on.corpus.checksum:
         remove(writer.folder / papers.name)
@@ -74,8 +80,7 @@ def begin(
             f" others in {note.source}; replace them with --overwrite, or name another --index"
         )
     n_papers = len(Catalogue(writer.folder / papers.name))
-    fitted = options.transform or (known.transform if known is not None else None)
-    if fitted:
+    if fitted := options.transform_over(known.transform if known is not None else None):
         TransformSpec.parse(fitted).check(dim=encoder.dim, n_papers=n_papers)
     words = index_words(writer.folder, papers, number=number, progress=progress)
     made = _generation(
@@ -106,7 +111,7 @@ def _generation(
     template: Template,
     options: BuildOptions,
 ) -> Generation:
-    fitted = options.transform or (known.transform if known is not None else None)
+    fitted = options.transform_over(known.transform if known is not None else None)
     return Generation(
         number=number,
         created=now(),
@@ -116,7 +121,7 @@ def _generation(
         model=spec.as_dict(),
         recipe=recipe.as_dict(),
         template=template.source,
-        transform=str(TransformSpec.parse(fitted)) if fitted else None,
+        transform=fitted,
         dtype=options.dtype or (known.dtype if known is not None else DEFAULT_DTYPE),
         shard_rows=options.shard_rows,
         ann_kind=(options.ann or choose_kind(n_papers)).value,
@@ -128,19 +133,26 @@ def _generation(
 def _differences(known: Generation, recipe: Recipe, options: BuildOptions) -> list[str]:
     """One phrase for each thing that was asked for and is otherwise in the store, the store's first."""
     found = Recipe.from_dict(known.recipe).differences(recipe)
-    for name in ("template", "transform", "dtype"):
+    for name in ("template", "dtype"):
         asked, has = getattr(options, name), getattr(known, name)
-        if name == "transform" and not known.complete and known.transform_file is None:
-            continue  # nothing depends on it yet
         if asked is not None and asked != has:
             found.append(f"{name} {has!r} against {asked!r}")
+    asked, has = options.transform_over(known.transform), known.transform
+    if asked != has and not _transform_is_open(known):
+        found.append(f"transform {has or NO_TRANSFORM} against {asked or NO_TRANSFORM}")
     return found
 
 
-def _same_source(corpus: str | Path, known: Generation, folder: Path, options: BuildOptions) -> bool:
+def _transform_is_open(known: Generation) -> bool:
+    """Whether nothing depends on the transform yet: it is to be fitted, or papers are to be embedded."""
+    unfitted = not known.complete and known.transform_file is None
+    return unfitted and (known.transform is not None or known.n_embedded < known.n_papers)
+
+
+def _same_source(corpus: str | Path | None, known: Generation, options: BuildOptions) -> bool:
     """Whether it is clear without reading that `corpus` holds what `known` was made of."""
     asked = options.of_corpus()
-    if Path(corpus) == folder:
+    if corpus is None:
         return asked in (known.corpus.options, BuildOptions().of_corpus())
     source, stamp = source_of(corpus)
     return stamp is not None and (source, stamp, asked) == (
@@ -155,9 +167,10 @@ def _adjusted(writer: StoreWriter, known: Generation, options: BuildOptions, dim
 
     Until another index is built, search is exact.
     """
-    if options.transform and options.transform != known.transform:
-        TransformSpec.parse(options.transform).check(dim=dim, n_papers=known.n_papers)
-        known = writer.update(msgspec.structs.replace(known, transform=options.transform))
+    if (asked := options.transform_over(known.transform)) != known.transform:
+        if asked:
+            TransformSpec.parse(asked).check(dim=dim, n_papers=known.n_papers)
+        known = writer.update(msgspec.structs.replace(known, transform=asked))
     if options.ann is not None and options.ann.value != known.ann_kind:
         known = writer.update(msgspec.structs.replace(known, ann_kind=options.ann.value, ann=None, complete=False))
     return known

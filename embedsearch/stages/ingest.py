@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedsearch import keywords
-from embedsearch.corpus import CONTENT_ID_PREFIX, open_corpus
+from embedsearch.corpus import CONTENT_ID_PREFIX, Corpus, open_corpus
 from embedsearch.errors import CorpusError, OptionError
 from embedsearch.records import Paper
 from embedsearch.stages.options import BuildOptions, Progress, Stage, Step
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.catalogue_writer import CatalogueWriter
-from embedsearch.store.manifest import MANIFEST_NAME, CorpusNote, FileEntry, describe, read_manifest
+from embedsearch.store.manifest import MANIFEST_NAME, CorpusNote, FileEntry, Generation, describe, read_manifest
 from embedsearch.texts import Template
 
 REPORT_EVERY = 500
@@ -24,9 +24,11 @@ NAMED_EMPTY = 5
 class StoreCorpus:
     """The papers of another store, so that a second model need not read 5 GB again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, generation: Generation | None = None) -> None:
+        """Of what is served, unless another generation is named."""
         self.name = str(folder)
-        self._catalogue = Catalogue(folder / read_manifest(folder).serving.papers.name)
+        generation = generation or read_manifest(folder).serving
+        self._catalogue = Catalogue(folder / generation.papers.name)
         self._n_read = 0
 
     def __iter__(self) -> Iterator[Paper]:
@@ -76,11 +78,28 @@ class _Counts:
 
 
 def read_corpus(
-    folder: Path, corpus: str | Path, *, number: int, template: Template, options: BuildOptions, progress: Progress
+    folder: Path,
+    corpus: str | Path | None,
+    *,
+    known: Generation | None = None,
+    number: int,
+    template: Template,
+    options: BuildOptions,
+    progress: Progress,
 ) -> tuple[FileEntry, CorpusNote, tuple[str, ...]]:
-    """Read the papers into the catalogue of generation `number`; also the ids of the first few without an abstract."""
-    source, stamp = source_of(corpus)
-    papers = StoreCorpus(Path(corpus)) if is_store(corpus) else open_corpus(corpus, fields=dict(options.fields))
+    """Read the papers into the catalogue of generation `number`; also the ids of the first few without an abstract.
+
+    Without a corpus they are those of the `known` generation.
+    """
+    papers: StoreCorpus | Corpus
+    source, stamp, asked = str(folder), None, options.of_corpus()
+    if corpus is not None:
+        source, stamp = source_of(corpus)
+        papers = StoreCorpus(Path(corpus)) if is_store(corpus) else open_corpus(corpus, fields=dict(options.fields))
+    else:
+        papers = StoreCorpus(folder, known)
+        if known is not None and asked == BuildOptions().of_corpus():  # all of them: from where those came
+            source, stamp, asked = known.corpus.source, known.corpus.stamp, known.corpus.options
     path = folder / f"papers-{number}.sqlite"
     counts, empty = _Counts(), list[str]()
     with new_path(path) as temporary:
@@ -101,7 +120,7 @@ def read_corpus(
     note = CorpusNote(
         source=source,
         stamp=stamp,
-        options=options.of_corpus(),
+        options=asked,
         checksum=checksum,
         n_read=counts.n_read,
         n_selected=counts.n_selected,

@@ -15,6 +15,9 @@ from embedsearch.store.vectors import SHARD_ROWS
 from embedsearch.texts import Template
 from embedsearch.transform import TransformSpec
 
+NO_TRANSFORM = "none"
+"""Takes a transform away, where not naming one leaves it."""
+
 DTYPES = ("float16", "float32")
 
 
@@ -26,7 +29,7 @@ class BuildOptions:
     smallest hash of (`seed`, id), the same ones whatever the order of the corpus; `fields` maps our names to the
     corpus's columns; `strict` makes an empty abstract an error instead of a paper left out.
 
-    How: `template` (default `{abstract}`), `transform` (`center`, `whiten:K`, `remove-top:K`, `truncate:D`),
+    How: `template` (default `{abstract}`), `transform` (`center`, `whiten:K`, `remove-top:K`, `truncate:D`, or `none`),
     `dtype` of the stored vectors (default float16), `ann` (default: by the number of papers).
 
     `overwrite` makes a new generation, which replaces the old one when it is complete.
@@ -54,10 +57,16 @@ class BuildOptions:
             object.__setattr__(self, "ann", _kind(self.ann))
         if self.template is not None:
             Template.parse(self.template)
-        if self.transform is not None:
-            TransformSpec.parse(self.transform)
+        if self.transform not in (None, NO_TRANSFORM):
+            object.__setattr__(self, "transform", str(TransformSpec.parse(self.transform)))  # whiten:03 is whiten:3
         if self.dtype not in (*DTYPES, None):
             raise OptionError(f"expected a stored dtype of {' or '.join(DTYPES)}, found {self.dtype!r}")
+
+    def transform_over(self, has: str | None) -> str | None:
+        """The transform that is asked for, where a store has `has`."""
+        if self.transform is None:
+            return has
+        return None if self.transform == NO_TRANSFORM else self.transform
 
     def of_corpus(self) -> dict[str, Any]:
         """What decides which papers are taken, as JSON can hold it."""

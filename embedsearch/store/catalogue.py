@@ -15,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from embedsearch.corpus import to_text
+from embedsearch.corpus import Selection, to_text
 from embedsearch.errors import StoreCorrupt
 from embedsearch.records import Paper
 from embedsearch.scores import Mask, Rows
@@ -90,9 +90,11 @@ class Catalogue:
         """Which rows pass all filters: (n_papers,) bool."""
         where, values = ["1"], []
         if filters.categories:
-            globs = " OR ".join("lower(category) GLOB ?" for _ in filters.categories)
-            where.append(f"row IN (SELECT row FROM categories WHERE {globs})")
-            values += [pattern.lower() for pattern in filters.categories]
+            wanted = Selection(categories=filters.categories)  # the corpus's own reading of the patterns
+            names = [name for (name,) in self._execute("SELECT DISTINCT category FROM categories")]
+            names = [name for name in names if wanted.matches_category(name)]
+            where.append(f"row IN (SELECT row FROM categories WHERE category IN ({','.join('?' * len(names))}))")
+            values += names
         for date, comparison in ((filters.since, ">="), (filters.until, "<=")):
             if date:  # ISO texts: comparing as many characters as the coarser has compares at its precision
                 where.append(f"substr(published, 1, {len(date)}) {comparison} substr(?, 1, length(published))")

@@ -18,8 +18,8 @@ class Filters:
     `categories` are patterns (`astro-ph*`), any of which may match any category of a paper, in any case. `since` and
     `until` are days, months or years, compared with a paper's date at the precision of the coarser of the two: a paper
     known as 2023-01 passes `since="2023-01-15"`. `authors` must each match one author: each of its words is a word of
-    the name, or one of the two is the other's initial, but not all of them by initials alone; accents and case are
-    ignored. Raises OptionError for a date that is none and an author without a letter.
+    the name, or one of the two is the other's initial (a whole word of the query must be one of the name); accents and
+    case are ignored. Raises OptionError for a date that is none and an author without a letter.
     """
 
     categories: tuple[str, ...] = ()
@@ -31,10 +31,11 @@ class Filters:
         for name in ("categories", "authors"):  # one text means that one; a list will do
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
-        for date in filter(None, (self.since, self.until)):
-            check_date(date)
+        for date in (self.since, self.until):
+            if date is not None:
+                check_date(date)
         for author in self.authors:
-            if not fold_name(author):
+            if not isinstance(author, str) or not fold_name(author):
                 raise OptionError(f"expected the name of an author, found {author!r}")
 
     def __bool__(self) -> bool:
@@ -61,9 +62,25 @@ def is_author(query: str, names: Sequence[str]) -> bool:
         parts = name.split()
         if whole and whole.isdisjoint(parts):
             continue
-        if all(any(_same_word(word, part) for part in parts) for word in wanted):
+        if _each_has_its_own(wanted, parts):
             return True
     return False
+
+
+def _each_has_its_own(wanted: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether each word of the query has a word of the name to itself: S. Smith is not John Smith."""
+    left, initials = list(parts), []
+    for word in wanted:
+        if word in left:
+            left.remove(word)
+        else:
+            initials.append(word)
+    for word in sorted(initials, key=len, reverse=True):
+        found = next((part for part in left if _same_word(word, part)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return True
 
 
 def _same_word(wanted: str, word: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from embedsearch.errors import StoreCorrupt, StoreNotFound, StoreTooNew
+from embedsearch.errors import StoreCorrupt, StoreError, StoreNotFound, StoreTooNew
 from embedsearch.store.atomic import file_hash, write_bytes
 
 MANIFEST_NAME = "manifest.json"
@@ -165,7 +165,7 @@ def read_manifest(folder: Path, *, check_files: bool = True) -> Manifest:
             f"expected an index at {folder}, found none; make one with: embedsearch build-index --index {folder}"
         ) from None
     except OSError as error:
-        raise StoreCorrupt(f"expected to read {path}, found: {error.strerror}") from error
+        raise StoreError(f"expected to read {path}, found: {error.strerror}") from error
     manifest = _decode(path, data)
     if check_files:
         check_sizes(folder, manifest.serving)

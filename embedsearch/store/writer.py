@@ -26,16 +26,16 @@ class StoreWriter:
 
     `manifest` is None while nothing is committed. With `replace`, a store that is not whole is no error: what is
     served may be broken, since it will be replaced, and what was being built is forgotten if it is. With `anew`, a
-    manifest that cannot be read is none. Raises StoreError for a folder that holds something else.
+    manifest that cannot be read is none; its files stay until a new generation is committed.
     """
 
     def __init__(self, folder: Path, *, replace: bool = False, anew: bool = False) -> None:
         self.folder = folder
         self._replace = replace
         self.manifest = self._read(anew) if (folder / MANIFEST_NAME).exists() else None
-        if self.manifest is None:
-            self._refuse_what_is_not_ours()
-        self._clean_up()
+        self._broken = self.manifest is None and (folder / MANIFEST_NAME).exists()
+        if not self._broken:
+            self._clean_up()
 
     def _read(self, anew: bool) -> Manifest | None:
         try:
@@ -56,7 +56,9 @@ class StoreWriter:
     @property
     def next_number(self) -> int:
         """The number of a new generation."""
-        return 1 + max((g.number for g in self.manifest.generations()), default=0) if self.manifest else 1
+        if self.manifest is not None:
+            return 1 + max(g.number for g in self.manifest.generations())
+        return 1 + max((_number(path) or 0 for path in self.folder.iterdir()), default=0) if self._broken else 1
 
     @property
     def newest(self) -> Generation | None:
@@ -66,7 +68,10 @@ class StoreWriter:
     def begin(self, generation: Generation) -> Generation:
         """Commit a new generation. It is served at once if there is no other, else when it is complete."""
         if self.manifest is None:
-            return self._commit(Manifest(serving=generation), generation)
+            begun = self._commit(Manifest(serving=generation), generation)
+            if self._broken:
+                self._clean_up()  # only now can what cannot be read be spared
+            return begun
         return self._commit(msgspec.structs.replace(self.manifest, building=generation), generation)
 
     def update(self, generation: Generation) -> Generation:
@@ -93,17 +98,6 @@ class StoreWriter:
         except OSError:
             return False
 
-    def _refuse_what_is_not_ours(self) -> None:
-        """A folder without a manifest is new, or what a killed build left; anything else is somebody's."""
-        known = {MANIFEST_NAME, LOCK_NAME, OWNER_NAME, "vectors"}
-        found = sorted(p.name for p in self.folder.iterdir() if p.name not in known and not OURS.fullmatch(p.name))
-        if found:
-            more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
-            raise StoreError(
-                f"expected an index or an empty folder at {self.folder}, found {found[0]}{more};"
-                " name a folder of its own with --index"
-            )
-
     def _clean_up(self) -> None:
         """Remove what no generation names: what a killed build, or an older generation, left behind."""
         named: set[str] = set()
@@ -112,5 +106,31 @@ class StoreWriter:
                 named |= {entry.name, entry.name.partition("/")[0]}
         for path in [*self.folder.iterdir(), *self.folder.glob("vectors/*"), *self.folder.glob("vectors/.new-*")]:
             kept = path.relative_to(self.folder).as_posix() in named or path.name == MANIFEST_NAME
-            if OURS.fullmatch(path.name) and not kept:
+            # A number that no build has come to is a user's: papers-2023.sqlite
+            if OURS.fullmatch(path.name) and (_number(path) or 0) <= self.next_number and not kept:
                 remove(path)
+
+
+def refuse_what_is_not_ours(folder: Path) -> None:
+    """Raise StoreError for a folder that is neither new, nor a store, nor what a killed build of one left."""
+    if not folder.is_dir() or (any(folder.glob("papers-*.sqlite")) and (folder / MANIFEST_NAME).exists()):
+        return
+    known = {LOCK_NAME, OWNER_NAME, "vectors", ".DS_Store", "lost+found", ".gitignore", ".gitkeep"}
+    found = sorted(path.name for path in folder.iterdir() if path.name not in known and not _left_by_first(path))
+    if found:
+        more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+        raise StoreError(
+            f"expected an index or an empty folder at {folder}, found {found[0]}{more};"
+            " name a folder of its own with --index"
+        )
+
+
+def _left_by_first(path: Path) -> bool:
+    """Whether a first build that was killed left this."""
+    return bool(OURS.fullmatch(path.name)) and _number(path) in (None, 1) and path.name != MANIFEST_NAME
+
+
+def _number(path: Path) -> int | None:
+    """The generation that a file of ours belongs to; None where its name tells none."""
+    match = OURS.fullmatch(path.name)
+    return next((int(group) for group in match.groups() if group), None) if match else None

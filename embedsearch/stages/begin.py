@@ -43,91 +43,84 @@ def begin(
     progress: Progress,
 ) -> Begun:
     """Choose or make the generation. Raises RecipeMismatch where the store is another and may not be replaced."""
-    known, recipe = writer.newest, encoder.recipe
     if asked := options.transform_over(None):
         TransformSpec.parse(asked).check(dim=encoder.dim)
-    replaces = options.overwrite and (writer.manifest is None or writer.manifest.building is None)
-    if corpus is None and known is None:
-        corpus = sample_path()
-    differences = _differences(known, recipe, options) if known is not None else []
-    if known is not None and differences and not options.overwrite:
+    known = writer.newest
+    if known is None:
+        return _Reading(writer, corpus or sample_path(), None, spec, encoder, options, progress).begin()
+    differences = _differences(known, encoder.recipe, options)
+    if differences and not options.overwrite:
         raise RecipeMismatch(
             f"expected vectors made as those in {writer.folder}, found {'; '.join(differences)}; replace them with"
             " --overwrite, or name another --index"
         )
-    may_go_on = known if known is not None and not replaces and not differences else None
-    if may_go_on is not None and _same_source(corpus, may_go_on, options):
-        return Begun(generation=_adjusted(writer, may_go_on, options, encoder.dim), read=False)
+    is_new = options.overwrite and writer.manifest is not None and writer.manifest.building is None
+    may_go_on = not is_new and not differences
+    if may_go_on and _same_source(corpus, known, options):
+        return Begun(generation=_adjusted(writer, known, options, encoder.dim), read=False)
+    return _Reading(writer, corpus, known, spec, encoder, options, progress).begin(may_go_on=may_go_on)
 
-    template = Template.parse(options.template or (known.template if known is not None else DEFAULT_TEMPLATE))
-    number = writer.next_number
-    papers, note, empty_ids = read_corpus(
-        writer.folder,
-        corpus,
-        known=known,
-        number=number,
-        template=template,
-        options=options,
-        progress=progress,
-    )
-    if may_go_on is not None and note.checksum == may_go_on.corpus.checksum:
-        remove(writer.folder / papers.name)
-        return Begun(generation=_adjusted(writer, may_go_on, options, encoder.dim), read=True, empty_ids=empty_ids)
-    if known is not None and not options.overwrite:
-        remove(writer.folder / papers.name)
-        raise RecipeMismatch(
-            f"expected the {known.n_papers:,} papers that {writer.folder} holds, from {known.corpus.source}, found"
-            f" others in {note.source}; replace them with --overwrite, or name another --index"
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Reads the papers, and makes a generation of them if they are not those of the `known` one."""
+
+    writer: StoreWriter
+    corpus: str | Path | None
+    known: Generation | None
+    spec: ModelSpec
+    encoder: Encoder
+    options: BuildOptions
+    progress: Progress
+
+    def begin(self, *, may_go_on: bool = False) -> Begun:
+        """The known generation if it has these papers and may be gone on with, else a new one."""
+        folder, known, number = self.writer.folder, self.known, self.writer.next_number
+        template = Template.parse(self.options.template or (known.template if known else DEFAULT_TEMPLATE))
+        papers, note, empty_ids = read_corpus(
+            folder,
+            self.corpus,
+            known=known,
+            number=number,
+            template=template,
+            options=self.options,
+            progress=self.progress,
         )
-    n_papers = len(Catalogue(writer.folder / papers.name))
-    if fitted := options.transform_over(known.transform if known is not None else None):
-        TransformSpec.parse(fitted).check(dim=encoder.dim, n_papers=n_papers)
-    words = index_words(writer.folder, papers, number=number, progress=progress)
-    made = _generation(
-        number,
-        papers,
-        words,
-        note,
-        n_papers=n_papers,
-        known=known,
-        spec=spec,
-        recipe=recipe,
-        template=template,
-        options=options,
-    )
-    return Begun(generation=writer.begin(made), read=True, empty_ids=empty_ids)
+        if known is not None and may_go_on and note.checksum == known.corpus.checksum:
+            remove(folder / papers.name)
+            generation = _adjusted(self.writer, known, self.options, self.encoder.dim)
+        elif known is not None and not self.options.overwrite:
+            remove(folder / papers.name)
+            raise RecipeMismatch(
+                f"expected the {known.n_papers:,} papers that {folder} holds, from {known.corpus.source}, found"
+                f" others in {note.source}; replace them with --overwrite, or name another --index"
+            )
+        else:
+            generation = self.writer.begin(self._generation(number, papers, note, template))
+        return Begun(generation=generation, read=True, empty_ids=empty_ids)
 
-
-def _generation(
-    number: int,
-    papers: FileEntry,
-    words: list[FileEntry],
-    note: CorpusNote,
-    *,
-    n_papers: int,
-    known: Generation | None,
-    spec: ModelSpec,
-    recipe: Recipe,
-    template: Template,
-    options: BuildOptions,
-) -> Generation:
-    fitted = options.transform_over(known.transform if known is not None else None)
-    return Generation(
-        number=number,
-        created=now(),
-        updated=now(),
-        n_papers=n_papers,
-        corpus=note,
-        model=spec.as_dict(),
-        recipe=recipe.as_dict(),
-        template=template.source,
-        transform=fitted,
-        dtype=options.dtype or (known.dtype if known is not None else DEFAULT_DTYPE),
-        shard_rows=options.shard_rows,
-        ann_kind=(options.ann or choose_kind(n_papers)).value,
-        papers=papers,
-        keywords=words,
-    )
+    def _generation(self, number: int, papers: FileEntry, note: CorpusNote, template: Template) -> Generation:
+        """A new generation; its words are indexed here. What is not asked for is as in the known one."""
+        folder, known, options = self.writer.folder, self.known, self.options
+        n_papers = len(Catalogue(folder / papers.name))
+        if fitted := options.transform_over(known.transform if known else None):
+            TransformSpec.parse(fitted).check(dim=self.encoder.dim, n_papers=n_papers)
+        return Generation(
+            number=number,
+            created=now(),
+            updated=now(),
+            n_papers=n_papers,
+            corpus=note,
+            model=self.spec.as_dict(),
+            recipe=self.encoder.recipe.as_dict(),
+            template=template.source,
+            transform=fitted,
+            dtype=options.dtype or (known.dtype if known else DEFAULT_DTYPE),
+            shard_rows=options.shard_rows,
+            ann_kind=(options.ann or choose_kind(n_papers)).value,
+            papers=papers,
+            keywords=index_words(folder, papers, number=number, progress=self.progress),
+        )
 
 
 def _differences(known: Generation, recipe: Recipe, options: BuildOptions) -> list[str]:

@@ -39,7 +39,8 @@ def similarity_histogram(histogram: PairHistogram, *, label: str, ax: Axes) -> A
     """The distribution of all pairwise cosines under one model, with its mean."""
     ax.stairs(histogram.density, histogram.edges, color=BLUE, linewidth=1.0, fill=False)
     ax.stairs(histogram.density, histogram.edges, color=BLUE, alpha=0.25, fill=True, linewidth=0)
-    ax.axvline(histogram.mean, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
+    # As high as the curve: above it stands the text.
+    ax.vlines(histogram.mean, 0, float(histogram.density.max()), color="black", linewidth=0.8, linestyle=(0, (4, 2)))
     ax.set_xlabel("cosine similarity of two papers")
     ax.set_ylabel("density of pairs")
     ax.set_ylim(bottom=0, top=1.4 * float(histogram.density.max()))

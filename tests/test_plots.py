@@ -44,6 +44,7 @@ def test_the_legend_lies_inside_and_above_the_curve(label: str) -> None:
         under = HISTOGRAM.edges[1:] >= ax.transData.inverted().transform((box.x0, 0))[0]
         top = ax.transData.transform((0, HISTOGRAM.density[under].max()))[1]
         assert top <= box.y0
+        assert ax.collections[0].get_window_extent().y1 <= box.y0
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def _schema() -> tantivy.Schema:
 
 
 def build(folder: Path, papers: Iterable[StoredPaper], *, progress: Callable[[int], None] | None = None) -> None:
-    """Write the segments of a new index to `folder`, which is made. `progress(n)` after each paper of the n-th."""
+    """Write the segments of a new index to `folder`, which is made. `progress(n)` after the n-th paper."""
     folder.mkdir()
     try:
         index = tantivy.Index(_schema(), path=str(folder))

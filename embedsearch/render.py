@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group
@@ -19,6 +20,7 @@ from embedsearch.encoders.models import NamedModel
 from embedsearch.records import Hit, Paper, SearchResult
 from embedsearch.store.filters import fold_name
 from embedsearch.store.info import StoreInfo
+from embedsearch.store.manifest import build_command
 
 AUTHORS_SHOWN = 4
 
@@ -220,7 +222,9 @@ def info_table(info: StoreInfo) -> Table:
         "made with": "\n".join(", ".join(f"{k} {v}" for k, v in made.items()) for made in info.made_with),
         "times": f"begun {info.created}, last changed {info.updated}",
         "format": f"{info.format}, by {info.made_by}",
-        "being built": f"generation {info.building}: go on with embedsearch build-index" if info.building else "",
+        "being built": f"generation {info.building}: go on with {build_command(Path(info.path))}"
+        if info.building
+        else "",
     }
     for name, value in rows.items():
         if value:

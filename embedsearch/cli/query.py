@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,10 +120,12 @@ def _is_file(text: str) -> bool:
 
 
 def _say_if_partial(searcher: Searcher) -> None:
+    from embedsearch.store.manifest import build_command
+
     generation = searcher.generation
     if generation.n_embedded < generation.n_papers and not is_quiet():
         share = f"{generation.n_embedded:,} of {generation.n_papers:,} papers have vectors"
-        again = f"embedsearch build-index --index {shlex.quote(str(searcher.folder))}"
+        again = build_command(searcher.folder)
         click.echo(f"This index is not finished: {share}; go on with: {again}", err=True)
 
 

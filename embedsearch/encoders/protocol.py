@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
@@ -69,10 +67,6 @@ class Recipe:
         """One phrase for each field in which `other` differs, this recipe's value first."""
         mine, its = self.as_dict(), other.as_dict()
         return [f"{name} {_brief(mine[name])} against {_brief(its[name])}" for name in mine if mine[name] != its[name]]
-
-    def digest(self) -> str:
-        """SHA-256 in hex over all fields."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
 
 def _brief(value: object) -> str:

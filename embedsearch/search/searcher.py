@@ -159,7 +159,8 @@ class Searcher:
             if self._encoder is None:
                 generation = self._view.generation
                 expected = Recipe.from_dict(generation.recipe)
-                self._encoder = open_encoder(model_of(generation), compute=self._compute, expected=expected)
+                spec = ModelSpec.from_dict(generation.model)
+                self._encoder = open_encoder(spec, compute=self._compute, expected=expected)
             return self._encoder
 
     def _retry(self, answer: Callable[[StoreView], T]) -> T:
@@ -242,11 +243,6 @@ class Searcher:
                 )
             )
         return SearchResult(query=query, mode=mode.value, hits=tuple(hits))
-
-
-def model_of(generation: Generation) -> ModelSpec:
-    """What the user asked for when the store was made."""
-    return ModelSpec.from_dict(generation.model)
 
 
 def _check_recipe(generation: Generation, encoder: Encoder) -> None:

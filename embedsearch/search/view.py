@@ -18,7 +18,7 @@ from embedsearch.search.modes import Mode
 from embedsearch.store.atomic import file_hash
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.filters import Filters
-from embedsearch.store.manifest import REPAIR, Manifest
+from embedsearch.store.manifest import REPAIR, Manifest, build_command
 from embedsearch.store.space import open_vectors
 
 log = logging.getLogger("embedsearch")
@@ -112,7 +112,7 @@ class StoreView:
     def vector_of(self, row: int, id: str) -> Float32:
         if not self.vectors.has(np.array([row]))[0]:
             raise QueryError(
-                f"expected {id} to have a vector, found none yet: finish the index with embedsearch build-index"
+                f"expected {id} to have a vector, found none yet: finish the index with {build_command(self.folder)}"
             )
         vector: Float32 = self.vectors.rows(np.array([row]))[0]
         return vector
@@ -123,7 +123,7 @@ class StoreView:
     def dense(self, query: Float32 | None, k: int, mask: Mask | None) -> Scored:
         if query is None or not self.vectors.n_rows:
             raise StoreError(
-                f"expected vectors in {self.folder}, found none yet: finish it with embedsearch build-index"
+                f"expected vectors in {self.folder}, found none yet: finish it with {build_command(self.folder)}"
             )
         rows = self._nearest(query, k, mask)
         scores = cosines(query, self.vectors.rows(rows))
@@ -165,10 +165,10 @@ class StoreView:
 
     def quoted(self, words: KeywordQuery, mask: Mask | None) -> Mask | None:
         """`mask` without the papers that lack what the query has in quotation marks."""
-        if not words.phrases and not words.quoted_names:
-            return mask
         having = self.keywords.quoted(words, self.n_papers)
-        return having if mask is None or having is None else mask & having
+        if having is None or mask is None:
+            return mask if having is None else having
+        return mask & having
 
     def titled(self, query: str, mask: Mask | None) -> list[int]:
         """The allowed rows of the papers whose whole title the query is."""

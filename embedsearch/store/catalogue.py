@@ -45,10 +45,11 @@ class Catalogue:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
-        self._execute("SELECT count(*) FROM papers")  # so that a file that is no catalogue is found out here
+        # Once: the file does not change, and one that is no catalogue is found out here.
+        self._n = int(self._execute("SELECT count(*) FROM papers")[0][0])
 
     def __len__(self) -> int:
-        return int(self._execute("SELECT count(*) FROM papers")[0][0])
+        return self._n
 
     def row_of(self, id: str) -> int | None:
         """The row of a paper by its normal id."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -162,7 +163,7 @@ def read_manifest(folder: Path, *, check_files: bool = True) -> Manifest:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise StoreNotFound(
-            f"expected an index at {folder}, found none; make one with: embedsearch build-index --index {folder}"
+            f"expected an index at {folder}, found none; make one with: {build_command(folder)}"
         ) from None
     except OSError as error:
         raise StoreError(f"expected to read {path}, found: {error.strerror}") from error
@@ -183,6 +184,11 @@ def check_sizes(folder: Path, generation: Generation) -> None:
             raise StoreCorrupt(
                 f"expected {entry.size} bytes in {folder / entry.name}, found {found}: it was cut or changed; {REPAIR}"
             )
+
+
+def build_command(folder: Path) -> str:
+    """What to type to make the store at `folder`, or to finish it."""
+    return f"embedsearch build-index --index {shlex.quote(str(folder))}"
 
 
 REPAIR = "see `embedsearch verify`, then build again with --overwrite"

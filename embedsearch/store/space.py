@@ -14,7 +14,7 @@ from embedsearch.corpus import sample_key
 from embedsearch.errors import OptionError, StoreError
 from embedsearch.scores import Float32, Rows
 from embedsearch.store.catalogue import Catalogue
-from embedsearch.store.manifest import Generation, read_manifest
+from embedsearch.store.manifest import Generation, build_command, read_manifest
 from embedsearch.store.vectors import ShardedVectors
 
 
@@ -53,7 +53,7 @@ class Space:
         all_rows = np.arange(len(ids), dtype=np.int64)
         rows = all_rows[vectors.has(all_rows)]
         if not len(rows):
-            raise StoreError(f"expected vectors in {folder}, found none yet; finish it with: embedsearch build-index")
+            raise StoreError(f"expected vectors in {folder}, found none yet; finish it with: {build_command(folder)}")
         recipe = {**generation.recipe, "template": generation.template, "transform": generation.transform}
         chosen = [ids[row] for row in rows]
         return cls(

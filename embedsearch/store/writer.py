@@ -58,7 +58,10 @@ class StoreWriter:
         """The number of a new generation."""
         if self.manifest is not None:
             return 1 + max(g.number for g in self.manifest.generations())
-        return 1 + max((_number(path) or 0 for path in self.folder.iterdir()), default=0) if self._broken else 1
+        if not self._broken:
+            return 1
+        # Past the files of the generations that cannot be read: they stay until the new one is there.
+        return 1 + max((_number(path) or 0 for path in self.folder.iterdir()), default=0)
 
     @property
     def newest(self) -> Generation | None:
@@ -70,7 +73,7 @@ class StoreWriter:
         if self.manifest is None:
             begun = self._commit(Manifest(serving=generation), generation)
             if self._broken:
-                self._clean_up()  # only now can what cannot be read be spared
+                self._clean_up()  # what could not be read is replaced now, and no earlier
             return begun
         return self._commit(msgspec.structs.replace(self.manifest, building=generation), generation)
 
@@ -100,14 +103,14 @@ class StoreWriter:
 
     def _clean_up(self) -> None:
         """Remove what no generation names: what a killed build, or an older generation, left behind."""
-        named: set[str] = set()
+        named, highest = set[str](), self.next_number
         for generation in self.manifest.generations() if self.manifest else ():
             for entry in generation.files():
                 named |= {entry.name, entry.name.partition("/")[0]}
         for path in [*self.folder.iterdir(), *self.folder.glob("vectors/*"), *self.folder.glob("vectors/.new-*")]:
             kept = path.relative_to(self.folder).as_posix() in named or path.name == MANIFEST_NAME
             # A number that no build has come to is a user's: papers-2023.sqlite
-            if OURS.fullmatch(path.name) and (_number(path) or 0) <= self.next_number and not kept:
+            if OURS.fullmatch(path.name) and (_number(path) or 0) <= highest and not kept:
                 remove(path)
 
 

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from embedsearch.search import Mode, Searcher, Sort
     from embedsearch.store.filters import Filters
     from embedsearch.store.info import StoreInfo, store_info
-    from embedsearch.store.space import Space
+    from embedsearch.store.space import Aligned, Space, align
+    from embedsearch.store.vector_writer import write_space
     from embedsearch.verify import verify_store
 
 _HOME = {
+    "Aligned": "store.space",
     "AnnKind": "ann",
     "BuildOptions": "build",
     "BuildReport": "build",
@@ -49,13 +51,16 @@ _HOME = {
     "Sort": "search",
     "Space": "store.space",
     "StoreInfo": "store.info",
+    "align": "store.space",
     "build_index": "build",
     "open_encoder": "encoders",
     "store_info": "store.info",
     "verify_store": "verify",
+    "write_space": "store.vector_writer",
 }
 
 __all__ = [
+    "Aligned",
     "AnnKind",
     "BuildOptions",
     "BuildReport",
@@ -77,10 +82,12 @@ __all__ = [
     "Space",
     "StoreInfo",
     "__version__",
+    "align",
     "build_index",
     "open_encoder",
     "store_info",
     "verify_store",
+    "write_space",
 ]
 
 

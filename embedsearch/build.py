@@ -5,6 +5,7 @@ Whatever stops it, the next call goes on from the last commit and comes to the s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,19 +14,21 @@ import numpy as np
 from embedsearch import transform
 from embedsearch.ann import AnnKind, require_faiss
 from embedsearch.encoders import GIVEN, Compute, Encoder, ModelSpec, Recipe, open_encoder
-from embedsearch.errors import BadVector, StoreError
+from embedsearch.errors import BadVector, OptionError, StoreError
 from embedsearch.stages.begin import begin
 from embedsearch.stages.embed import embed
+from embedsearch.stages.given import GivenVectors, open_given, remembered
 from embedsearch.stages.ingest import check_source
 from embedsearch.stages.options import BuildOptions, BuildReport, Progress, Stage, Step
+from embedsearch.stages.pending import Pending
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.lock import writer_lock
 from embedsearch.store.manifest import Ann, Generation, describe, read_manifest
-from embedsearch.store.space import open_vectors
+from embedsearch.store.space import Space, open_vectors
 from embedsearch.store.writer import StoreWriter, refuse_what_is_not_ours
 
-__all__ = ["BuildOptions", "BuildReport", "Progress", "Stage", "Step", "build_index", "model_of_store"]
+__all__ = ["BuildOptions", "BuildReport", "Pending", "Progress", "Stage", "Step", "build_index", "model_of_store"]
 
 
 def build_index(
@@ -34,19 +37,26 @@ def build_index(
     *,
     model: ModelSpec | str | None = None,
     encoder: Encoder | None = None,
+    vectors: str | Path | Space | None = None,
     compute: Compute | None = None,
     options: BuildOptions | None = None,
     progress: Progress = lambda step: None,
+    before_embedding: Callable[[Pending], None] = lambda pending: None,
 ) -> BuildReport:
     """Make the store at `index` from `corpus`, or finish one that was begun.
 
     `corpus` is a file of papers, "-" for JSON Lines on standard input, another store, or None: what the store has been
     given already, else the bundled sample. `model` names the encoder (None: the store's, else minilm), or `encoder` is
-    one. A store that is complete is left as it is. `progress` is called often, and may raise to stop: what was
-    committed stays.
+    one. `vectors` is a space that has the papers' vectors already, or the path of one: they are taken by id, papers
+    without one are left out, and `model` says what made them where they do not.
 
-    Raises CorpusError, EncoderError, StoreLocked, StoreError; RecipeMismatch where the store was made in another way
-    or of other papers and `options.overwrite` is not set.
+    A store that is complete is left as it is. `progress` is called often, and may raise to stop: what was committed
+    stays. `before_embedding` is called once where there is something to embed, when it is known what and before the
+    encoder is given any of it; it may raise as well.
+
+    Raises CorpusError, EncoderError, SpaceError (NothingInCommon where `vectors` has none of the papers), StoreLocked,
+    StoreError; RecipeMismatch where the store was made in another way or of other papers and `options.overwrite` is
+    not set.
     """
     folder, options = Path(index), options or BuildOptions()
     # What is cheap to find wrong is found before a model is loaded, or fetched.
@@ -56,7 +66,10 @@ def build_index(
     refuse_what_is_not_ours(folder)
     with writer_lock(folder):
         writer = StoreWriter(folder, replace=options.overwrite, anew=options.overwrite and corpus is not None)
-        if encoder is None:
+        given = _given(vectors, model, encoder, compute, options, writer.newest, is_read=corpus is not None)
+        if given is not None:
+            encoder, spec = given, given.spec
+        elif encoder is None:
             spec = _spec(model, writer.newest)
             opened = open_encoder(spec, compute=compute, expected=_expected(model, writer.newest))
             encoder, spec = opened, opened.spec  # a hub model's commit is settled by now
@@ -65,6 +78,8 @@ def build_index(
         begun = begin(writer, corpus, spec=spec, encoder=encoder, options=options, progress=progress)
         generation = begun.generation
         if not generation.complete:
+            if given is None and generation.n_embedded < generation.n_papers:
+                before_embedding(Pending(folder=folder, generation=generation, encoder=encoder))
             generation = embed(writer, generation, encoder, progress=progress)
             generation = _fit_transform(writer, generation, progress)
             generation = _build_ann(writer, generation, progress)
@@ -129,6 +144,27 @@ def model_of_store(index: str | Path) -> ModelSpec | None:
     except StoreError:
         return None
     return ModelSpec.from_dict((newest.building or newest.serving).model)
+
+
+def _given(
+    vectors: str | Path | Space | None,
+    model: ModelSpec | str | None,
+    encoder: Encoder | None,
+    compute: Compute | None,
+    options: BuildOptions,
+    known: Generation | None,
+    *,
+    is_read: bool,
+) -> GivenVectors | None:
+    """The vectors to take: those which are named, else those which the store was begun with, if it was."""
+    if vectors is not None:
+        if encoder is not None:
+            raise OptionError("expected vectors or an encoder, found both: name with model= what made the vectors")
+        return open_given(vectors, fields=options.vector_fields, model=model, compute=compute)
+    if known is None or known.vectors is None or model is not None or encoder is not None:
+        return None
+    is_asked = is_read or options.overwrite or not known.complete
+    return remembered(known, with_space=is_asked)
 
 
 def _spec(model: ModelSpec | str | None, known: Generation | None) -> ModelSpec:

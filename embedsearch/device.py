@@ -6,7 +6,7 @@ Imports torch, which takes a second: callers import this module when they need i
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from embedsearch.errors import OptionError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """The precisions of a forward pass by name; `auto` is chosen by `pick_dtype`."""
+
+Ints = NDArray[np.int64]
+_Cells = tuple[NDArray[np.float64], Ints, Ints]
 
 BLOCK_SIDE = 2048
 """Rows and columns of a block of scores: 16 MB in float32, which hides the cost of a call and stays in a cache."""
@@ -116,3 +119,121 @@ def _score_blocks(
 def _to_device(rows: NDArray[np.float32], device: torch.device) -> torch.Tensor:
     # A copy: rows may be memory-mapped and read-only, which torch does not know.
     return torch.from_numpy(np.array(rows, dtype=np.float32)).to(device)
+
+
+def bfloat16_product(a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """`a` (n, d) times the transpose of `b` (m, d) into `out` (n, m), rounding what is multiplied to bfloat16.
+
+    Sums and result stay float32. Where the processor cannot, the product is an ordinary one.
+    """
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # set up when torch is loaded
+    before = settings.fp32_precision
+    settings.fp32_precision = "bf16"
+    try:
+        with torch.inference_mode():
+            torch.mm(torch.from_numpy(a), torch.from_numpy(b).T, out=torch.from_numpy(out))
+    finally:
+        settings.fp32_precision = before
+
+
+class PairEngine:
+    """Blocks of cosines and what is counted of them, in torch's operations: `embedsearch.pairs.engine.Engine`.
+
+    For CUDA; on the CPU it gives what the compiled loops give, more slowly. Memory, on the device: the vectors, a
+    block a space of `side` squared, and the tables.
+    """
+
+    side = 4096
+
+    def __init__(
+        self,
+        vectors: Sequence[NDArray[np.float32]],
+        *,
+        groups: NDArray[np.int64] | None = None,
+        fast: bool = False,
+        device: torch.device,
+    ) -> None:
+        self._device, self._fast = device, fast
+        self._vectors = [_to_device(rows, device) for rows in vectors]
+        if fast and device.type == "cuda":
+            self._vectors = [rows.bfloat16() for rows in self._vectors]
+        self._groups = None if groups is None else torch.from_numpy(np.array(groups, np.int64)).to(device)
+
+    @property
+    def block(self) -> NDArray[np.float32]:
+        """The block of each space, (s, r, c) float32, here."""
+        return torch.stack(self._blocks).cpu().numpy()
+
+    def load(self, top: int, bottom: int, left: int, right: int) -> None:
+        """Compute the block of these rows and columns; where top == left only the pairs above the diagonal count."""
+        self._place = (top, bottom, left, right)
+        with torch.inference_mode():
+            self._blocks = [self._product(rows[top:bottom], rows[left:right]) for rows in self._vectors]
+            pairs = torch.ones(bottom - top, right - left, dtype=torch.bool, device=self._device)
+            self._rows, self._columns = (pairs.triu(1) if top == left else pairs).nonzero(as_tuple=True)
+            self._cosines = [block[self._rows, self._columns] for block in self._blocks]
+
+    def _product(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        if not self._fast:
+            return a @ b.T
+        if self._device.type == "cuda":
+            return torch.mm(a, b.T, out_dtype=torch.float32)
+        out = np.empty((len(a), len(b)), np.float32)
+        bfloat16_product(a.numpy(), b.numpy(), out)
+        return torch.from_numpy(out)
+
+    def measure(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(s, 2) minimum and maximum, (s, 3) sums of the cosines, their squares, their products with space 0's."""
+        wide = [cosines.double() for cosines in self._cosines]
+        ranges = [[float(c.min()), float(c.max())] for c in wide]
+        return np.array(ranges), np.array([[float(c.sum()), float(c @ c), float(c @ wide[0])] for c in wide])
+
+    def open(self, scales: NDArray[np.float64], firsts: Ints, sizes: Ints, cells: _Cells | None) -> None:
+        """Begin empty tables: of each space `sizes` bins from `firsts` on, `scales` to a cosine; `cells` of joints."""
+        self._bins, self._cells = (scales, firsts, sizes), cells
+        self._tables = [torch.zeros(2 * int(size), dtype=torch.int64, device=self._device) for size in sizes]
+        joints = [] if cells is None else [int(cells[2][0] * size) for size in cells[2][1:]]
+        self._joints = [torch.zeros(size, dtype=torch.int64, device=self._device) for size in joints]
+
+    def _places(self, s: int, plan: _Cells) -> torch.Tensor:
+        return (self._cosines[s].clamp(-1, 1) * float(plan[0][s])).floor().long() - int(plan[1][s])
+
+    def count(self) -> None:
+        """Add the block to the tables."""
+        top, bottom, left, right = self._place
+        same = None
+        if self._groups is not None:
+            mine, others = self._groups[top:bottom][self._rows], self._groups[left:right][self._columns]
+            same = ((mine == others) & (mine >= 0)).long()
+        for s, table in enumerate(self._tables):
+            bins = self._places(s, self._bins)
+            table += torch.bincount(bins if same is None else bins + same * int(self._bins[2][s]), minlength=len(table))
+        for s, table in enumerate(self._joints, 1):
+            assert self._cells is not None
+            cell = self._places(0, self._cells) * int(self._cells[2][s]) + self._places(s, self._cells)
+            table += torch.bincount(cell, minlength=len(table))
+
+    def close(self) -> tuple[list[Ints], list[Ints]]:
+        """The tables, (2, size) of each space and (a, b) of the first space with each other, int64."""
+        joints = [table.cpu().numpy().reshape(int(self._cells[2][0]), -1) for table in self._joints if self._cells]
+        return [table.cpu().numpy().reshape(2, -1) for table in self._tables], joints
+
+    def bin(
+        self, by: int, edges: NDArray[np.float32], fine: NDArray[np.float64], counts: Ints, sums: NDArray[np.float64]
+    ) -> None:
+        """Add the block to `counts` (s, b, m) int64 and the papers' `sums` (n, b, 1 + 2 s)."""
+        top, bottom, left, right = self._place
+        n_bins, n_fine = counts.shape[1:]
+        inner = torch.from_numpy(edges[1:-1].copy()).to(self._device)
+        which = torch.bucketize(self._cosines[by], inner, right=True)
+        weights: list[torch.Tensor | None] = [None]
+        for s, (start, scale, shift) in enumerate(fine.tolist()):
+            cosines = self._cosines[s].double()
+            place = ((cosines - start) * scale).long().clamp(0, n_fine - 1)
+            added = torch.bincount(which * n_fine + place, minlength=n_bins * n_fine)
+            counts[s] += added.cpu().numpy().reshape(n_bins, n_fine)
+            weights += [cosines - shift, (cosines - shift) ** 2]
+        for papers, first, end in ((self._rows, top, bottom), (self._columns, left, right)):
+            for k, weight in enumerate(weights):
+                added = torch.bincount(papers * n_bins + which, weights=weight, minlength=(end - first) * n_bins)
+                sums[first:end, :, k] += added.cpu().numpy().reshape(end - first, n_bins)

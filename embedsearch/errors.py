@@ -4,6 +4,8 @@
     ├── OptionError (ValueError)            an argument outside of what is possible
     ├── MissingExtra (ImportError)          an optional package is not installed
     ├── CorpusError (ValueError)            a file of papers that cannot be read as such
+    ├── SpaceError (ValueError)             vectors that are no space, or spaces that cannot be compared
+    │   └── NothingInCommon (LookupError)   they share no paper
     ├── EncoderError (RuntimeError)         a model that cannot be used
     │   ├── ModelNotFound (FileNotFoundError)
     │   └── BadVector (ValueError)          a vector with NaN, infinity, or of length zero
@@ -39,6 +41,14 @@ class MissingExtra(EmbedsearchError, ImportError):
 
 class CorpusError(EmbedsearchError, ValueError):
     """A corpus cannot be read; the message names file and line."""
+
+
+class SpaceError(EmbedsearchError, ValueError):
+    """Vectors cannot be read as a space, or spaces cannot be compared; the message names file and row, or the ids."""
+
+
+class NothingInCommon(SpaceError, LookupError):
+    """Spaces, or papers and vectors, share no id."""
 
 
 class EncoderError(EmbedsearchError, RuntimeError):

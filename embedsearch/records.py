@@ -60,3 +60,41 @@ class SearchResult:
     query: str
     mode: str
     hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedTerm:
+    """A rare word, or the name of an object, that two abstracts share, as one of them writes it.
+
+    `n_papers` is how many papers of the corpus have it, None for the name of an object.
+    """
+
+    term: str
+    n_papers: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairRecord:
+    """Two papers as two spaces see them; what comes in twos is of the first and of the second space.
+
+    `ids` are in their own order, `titles` (texts for people, None where no catalogue has them) in the order of `ids`.
+    `closer` is "first" or "second": the space that finds the pair closer than the other does. `divergence` is by the
+    measure of the list that the pair is in. `percentiles` are the percentages of all pairs whose cosine is below.
+    `neighbour_ranks` has for each space the rank of the second paper among the neighbours of the first, and that of the
+    first among those of the second: 1 is the nearest; equal cosines have equal ranks. `n_at_least` is how many pairs
+    diverge at least as much; `n_expected` and `n_halves` how many would by chance: under a Gaussian copula of the same
+    Spearman correlation, and of one model on two halves of each abstract. None is what was not computed.
+    """
+
+    rank: int
+    ids: tuple[str, str]
+    titles: tuple[str | None, str | None]
+    closer: str
+    divergence: float
+    cosines: tuple[float, float]
+    percentiles: tuple[float, float]
+    neighbour_ranks: tuple[tuple[int, int], tuple[int, int]]
+    terms: tuple[SharedTerm, ...] = ()
+    n_at_least: int | None = None
+    n_expected: float | None = None
+    n_halves: float | None = None

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from embedsearch.corpus import is_arxiv_id, to_text
-from embedsearch.encoders.models import NamedModel
+from embedsearch.encoders.models import NamedModel, NamedService
 from embedsearch.records import Hit, Paper, SearchResult
 from embedsearch.store.filters import fold_name
 from embedsearch.store.info import StoreInfo
@@ -208,15 +208,17 @@ def info_table(info: StoreInfo) -> Table:
     rows = {
         "index": f"{info.path}, generation {info.generation}, {state}",
         "papers": f"{info.n_papers:,} from {info.corpus['source']}",
-        "left out": f"{info.corpus['n_empty']:,} without abstract, {info.corpus['n_repeated']:,} repeated ids",
-        "model": f"{info.model['name']}, weights {recipe['weights'][:12]}",
+        "left out": f"{info.corpus['n_empty']:,} without abstract, {info.corpus['n_repeated']:,} repeated ids"
+        + (f", {n:,} without a vector" if (n := info.corpus["n_without_vector"]) else ""),
+        "model": f"{info.model['name']}, weights {_weights(recipe['weights'])}",
+        "taken from": _taken(info),
         "recipe": f"{recipe['pooling']}, up to {recipe['max_tokens']} tokens, template {info.template!r}",
         "prompts": f"query {recipe['query_prompt']!r}, document {recipe['document_prompt']!r}"
         if recipe["query_prompt"] or recipe["document_prompt"]
         else "",
         "transform": info.transform or "",
         "vectors": f"{info.n_embedded:,} of {info.dim} dimensions in {info.dtype}" if info.dim else "none yet",
-        "tokens": f"{info.n_tokens:,}; {info.n_truncated:,} texts were cut",
+        "tokens": f"{info.n_tokens:,}; {info.n_truncated:,} texts were cut" if info.vectors is None else "",
         "search": ann,
         "sizes": ", ".join(f"{name} {byte_size(size)}" for name, size in info.sizes.items() if size),
         "made with": "\n".join(", ".join(f"{k} {v}" for k, v in made.items()) for made in info.made_with),
@@ -248,7 +250,36 @@ def model_dict(model: NamedModel, *, here: bool) -> dict[str, Any]:
     }
 
 
-def models_table(models: Sequence[tuple[NamedModel, bool]]) -> Table:
+def _taken(info: StoreInfo) -> str:
+    """Where vectors came from that were there already, and what that means for queries."""
+    if info.vectors is None:
+        return ""
+    source = info.vectors["source"] or "arrays in Python"
+    return source if info.vectors["has_encoder"] else f"{source}: no recipe; a query by meaning needs --model"
+
+
+def _weights(weights: str) -> str:
+    """As much of a hash as tells it from others; what is no hash, whole."""
+    return weights[:12] if len(weights) == 64 else weights
+
+
+def service_dict(service: NamedService) -> dict[str, Any]:
+    """A named model of a service as JSON has it."""
+    return {
+        "name": service.name,
+        "summary": service.summary,
+        "dim": service.dim,
+        "max_tokens": service.max_tokens,
+        "pooling": "service",
+        "licence": service.licence,
+        "hub_id": None,
+        "package": None,
+        "install": service.install,
+        "here": False,
+    }
+
+
+def models_table(models: Sequence[tuple[NamedModel, bool]], services: Sequence[NamedService] = ()) -> Table:
     """The named models for a terminal."""
     table = Table.grid(padding=(0, 2, 1, 0))
     table.add_column(style="bold", no_wrap=True)
@@ -264,4 +295,8 @@ def models_table(models: Sequence[tuple[NamedModel, bool]]) -> Table:
             f"{model.dim} dimensions, up to {model.max_tokens} tokens, {model.pooling.value}; licence: {model.licence}"
         )
         table.add_row(model.name, f"{model.summary}\n{facts}\n{where}")
+    for service in services:
+        facts = f"{service.dim} dimensions, up to {service.max_tokens} tokens; licence: {service.licence}"
+        where = f"a service, which is paid: set OPENAI_API_KEY, and {service.install}"
+        table.add_row(service.name, f"{service.summary}\n{facts}\n{where}")
     return table

@@ -7,9 +7,7 @@ margin that its rounding errors cannot cross.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,73 +128,3 @@ class _Candidates:
 
     def best(self) -> tuple[Rows, Float32]:
         return self.rows, self.scores
-
-
-def pair_blocks(vectors: Float32) -> Iterator[Float32]:
-    """The cosines of all pairs i < j of unit rows (n, d), in flat float32 pieces of at most BLOCK_ROWS squared."""
-    for i in range(0, len(vectors), BLOCK_ROWS):
-        left = vectors[i : i + BLOCK_ROWS]
-        block = left @ left.T
-        yield block[np.triu_indices(len(left), 1)]
-        for j in range(i + BLOCK_ROWS, len(vectors), BLOCK_ROWS):
-            yield (left @ vectors[j : j + BLOCK_ROWS].T).ravel()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairHistogram:
-    """The distribution of the cosines of all pairs of n papers.
-
-    `edges` is (n_bins + 1,) float64 over the observed range, `counts` (n_bins,) int64; they add up to n (n - 1) / 2.
-    """
-
-    n_papers: int
-    edges: Float64
-    counts: NDArray[np.int64]
-    mean: float
-    sd: float
-    minimum: float
-    maximum: float
-
-    @property
-    def n_pairs(self) -> int:
-        """n (n - 1) / 2."""
-        return self.n_papers * (self.n_papers - 1) // 2
-
-    @property
-    def density(self) -> Float64:
-        """Share of the pairs per unit of cosine, (n_bins,) float64."""
-        return self.counts / (self.n_pairs * np.diff(self.edges))
-
-
-def pair_histogram(vectors: Float32, *, n_bins: int | None = None) -> PairHistogram:
-    """Count the cosines of all pairs of unit rows (n, d), n at least 2, in bins of equal width over their range.
-
-    `n_bins`: by default twice the cube root of the number of pairs (Rice's rule), at most 200.
-
-    Two passes over the blocks, the first for the range, so that no bin is wasted on what does not occur; sums in
-    float64. Memory: one block of BLOCK_ROWS squared and its bin numbers.
-    """
-    n_pairs = len(vectors) * (len(vectors) - 1) // 2
-    n_bins = n_bins or min(200, math.ceil(2 * n_pairs ** (1 / 3)))
-    low, high, total, squares = np.inf, -np.inf, 0.0, 0.0
-    for piece in pair_blocks(vectors):
-        if len(piece):
-            low, high = min(low, float(piece.min())), max(high, float(piece.max()))
-            total += float(piece.sum(dtype=np.float64))
-            squares += float(np.square(piece, dtype=np.float64).sum())
-    # Where all pairs are equally alike, any width will do.
-    start, end = (low, high) if high > low else (low - 0.5, low + 0.5)
-    counts = np.zeros(n_bins, np.int64)
-    for piece in pair_blocks(vectors):
-        bins = ((piece - np.float32(start)) * np.float32(n_bins / (end - start))).astype(np.int32)
-        counts += np.bincount(np.minimum(bins, n_bins - 1), minlength=n_bins)
-    mean = total / n_pairs
-    return PairHistogram(
-        n_papers=len(vectors),
-        edges=np.linspace(start, end, n_bins + 1),
-        counts=counts,
-        mean=mean,
-        sd=float(np.sqrt(max(squares / n_pairs - mean * mean, 0.0))),
-        minimum=low,
-        maximum=high,
-    )

@@ -79,35 +79,3 @@ def test_exact_top_k_is_the_best_k_with_all_their_ties(
 
 def test_best_first_orders_by_score_then_id() -> None:
     assert scores.best_first([0.5, 0.9, 0.5, 0.9], ["b", "d", "a", "c"]) == [3, 1, 2, 0]
-
-
-def all_pairs(rows: scores.Float32) -> scores.Float64:
-    return (rows.astype(float) @ rows.astype(float).T)[np.triu_indices(len(rows), 1)]
-
-
-@pytest.mark.parametrize("n", [2, 3, 100, 2048, 2049, 2500])
-def test_pair_histogram_counts_every_pair_once(n: int) -> None:
-    rows = unit(n, 32)
-    histogram, pairs = scores.pair_histogram(rows, n_bins=50), all_pairs(rows)
-    assert histogram.counts.sum() == histogram.n_pairs == n * (n - 1) // 2
-    assert histogram.mean == pytest.approx(pairs.mean(), abs=1e-7)
-    assert histogram.sd == pytest.approx(pairs.std(), abs=1e-7)
-    assert (histogram.minimum, histogram.maximum) == pytest.approx((pairs.min(), pairs.max()), abs=1e-6)
-    # A pair within rounding of an edge may lie on either side of it
-    expected, _ = np.histogram(pairs, histogram.edges)
-    near = sum(int((abs(pairs - edge) < 1e-6).sum()) for edge in histogram.edges)
-    assert abs(histogram.counts - expected).sum() <= 2 * near
-    assert (histogram.density * np.diff(histogram.edges)).sum() == pytest.approx(1.0)
-
-
-def test_pair_histogram_does_not_depend_on_the_order_of_the_papers() -> None:
-    rows = unit(300, 32)
-    one, other = scores.pair_histogram(rows), scores.pair_histogram(rows[::-1].copy())
-    assert abs(one.counts - other.counts).sum() <= 2  # float32 products may round apart at an edge
-    assert one.mean == pytest.approx(other.mean, abs=1e-9)
-
-
-def test_pair_histogram_of_equal_papers() -> None:
-    histogram = scores.pair_histogram(np.tile(unit(1, 8), (5, 1)))
-    assert histogram.counts.sum() == 10
-    assert histogram.mean == pytest.approx(1.0)

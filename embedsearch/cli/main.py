@@ -13,8 +13,11 @@ from embedsearch.errors import EmbedsearchError
 
 COMMANDS = {
     "build-index": ("build_index", "Make an index of a file of papers, or finish one."),
+    "embed": ("embed", "Embed papers: an index without a FAISS file, or a file of vectors."),
     "query": ("query", "Find papers by meaning and by words."),
     "similarity-plot": ("similarity_plot", "Draw how alike a model finds all pairs of papers."),
+    "divergent-pairs": ("divergent_pairs", "Find the pairs of papers on which two models disagree."),
+    "compare": ("compare", "Measure one or more models' spaces on the same papers."),
     "info": ("info", "Say what an index is and how far it is."),
     "verify": ("verify", "Check every file of an index."),
     "models": ("models", "List the models that have a name."),

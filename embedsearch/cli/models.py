@@ -14,14 +14,15 @@ from embedsearch.cli.terminal import show
 def command(format_: str | None) -> None:
     """List the models that have a name, and whether they are here.
 
-    Any folder of a model, GGUF file or hub id can be named as well.
+    Any folder of a model, GGUF file or hub id can be named as well, and openai:NAME for a model of a service.
     """
     from embedsearch import render
-    from embedsearch.encoders.models import NAMED_MODELS
+    from embedsearch.encoders.models import NAMED_MODELS, NAMED_SERVICES
     from embedsearch.encoders.weights import find_local
 
     listed = [(model, find_local(model) is not None) for model in NAMED_MODELS.values()]
     if format_ == "json":
-        click.echo(render.to_json([render.model_dict(model, here=here) for model, here in listed]))
+        models = [render.model_dict(model, here=here) for model, here in listed]
+        click.echo(render.to_json([*models, *map(render.service_dict, NAMED_SERVICES.values())]))
     else:
-        show(render.models_table(listed))
+        show(render.models_table(listed, list(NAMED_SERVICES.values())))

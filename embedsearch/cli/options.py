@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +51,79 @@ def compute_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def model_options(function: F) -> F:
+    """--model and how it is used: what `building.model_spec` takes"""
+    for option in (
+        click.option(
+            "--trust-remote-code", is_flag=True, help="Run code that comes with a model. Off unless you say so."
+        ),
+        click.option("--max-tokens", type=click.IntRange(min=1), help="Longer texts are cut here, and counted."),
+        click.option("--document-prompt", help="Put before each paper; default: as the model states."),
+        click.option("--query-prompt", help="Put before each query; default: as the model states."),
+        click.option(
+            "--pooling",
+            type=click.Choice(["mean-without-bos", "mean", "cls", "last-token"]),
+            help="How tokens become one vector; default: as the model states.",
+        ),
+        click.option("--revision", help="Commit, tag or branch of a hub model."),
+        click.option(
+            "--model",
+            envvar="EMBEDSEARCH_MODEL",
+            metavar="NAME",
+            help="A named model (see `embedsearch models`), a folder, a GGUF file, or a hub id. [default: minilm]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def corpus_options(function: F) -> F:
+    """Which papers are taken, and what is made of them: what `building.build_options` takes"""
+    for option in (
+        click.option(
+            "--dtype-stored",
+            type=click.Choice(["float16", "float32"]),
+            help="Of the stored vectors. [default: float16]",
+        ),
+        click.option("--transform", metavar="KIND", help="center, whiten:K, remove-top:K, truncate:D, or none."),
+        click.option("--template", metavar="TEXT", help="What is embedded of a paper. [default: {abstract}]"),
+        click.option("--strict", is_flag=True, help="A paper without an abstract is an error, not left out."),
+        click.option(
+            "--field",
+            "fields",
+            multiple=True,
+            metavar="OURS=THEIRS",
+            help="A column by another name: abstract=summary. May be repeated.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of the sample."),
+        click.option(
+            "--sample",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Take N papers at random, the same ones each time.",
+        ),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N papers."),
+        click.option("--until", metavar="DATE", help="Only papers up to this day, month or year."),
+        click.option("--since", metavar="DATE", help="Only papers from this day, month or year on."),
+        click.option(
+            "--category",
+            multiple=True,
+            metavar="PATTERN",
+            help="Only papers in such a category: 'astro-ph*'. May be repeated.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def parse_fields(fields: Sequence[str], *, option: str = "--field") -> dict[str, str]:
+    """OURS=THEIRS of the command line as a mapping; a usage error for anything else."""
+    for field in fields:
+        if "=" not in field:
+            raise click.BadParameter(f"expected OURS=THEIRS, found {field!r}", param_hint=option)
+    return {ours: theirs for ours, _, theirs in (field.partition("=") for field in fields)}
 
 
 class _ToStderr(logging.Handler):

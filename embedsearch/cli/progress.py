@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -50,6 +52,13 @@ class BuildDisplay:
     ) -> None:
         self._bar.stop()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While something else is written or asked."""
+        self._bar.stop()
+        yield
+        self._bar.start()
+
     def __call__(self, step: Step) -> None:
         """Show how far a build is."""
         if self._quiet:
@@ -75,7 +84,7 @@ class BuildDisplay:
             self._print(f"{step.stage.value}: {share}  {rate}")
 
     def _say_what_is_to_do(self, step: Step) -> None:
-        if step.total is not None and step.n_tokens_expected is not None:
+        if step.total is not None and step.n_tokens_expected:  # vectors that are there already cost none
             self._print(
                 f"To embed: {counted(step.total - step.done, 'paper')}, about {step.n_tokens_expected:,} tokens."
             )
@@ -87,7 +96,7 @@ class BuildDisplay:
         if tokens and step.n_tokens_expected:
             left = (step.n_tokens_expected - step.n_tokens) / tokens
             if left > 2 * FORECAST_AFTER:
-                self._print(f"That will take about {_duration(left)}; the index can be searched by words meanwhile.")
+                self._print(f"That will take about {duration(left)}; the index can be searched by words meanwhile.")
 
     def _pace(self, step: Step, now: float) -> tuple[float, float]:
         """Papers and tokens a second since the first batch, 0 while that cannot be told."""
@@ -106,8 +115,19 @@ class BuildDisplay:
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
 
-    def report(self, report: BuildReport, index: Path) -> None:
+    def report(self, report: BuildReport, index: Path, *, taken: bool = False) -> None:
         """Say what was done, what was left out, and what to do next."""
+        self.report_papers(report)
+        if report.already_complete:
+            self._print(f"{index} is complete: {counted(report.n_papers, 'paper')}. Nothing to do.")
+        else:
+            how = "vectors taken" if taken else "embedded"
+            self._print(f"{index}: {counted(report.n_papers, 'paper')}, {report.n_embedded:,} {how} now.")
+        named = "" if str(index) == DEFAULT_INDEX else f"--index {shlex.quote(str(index))} "
+        self._print(f'Next: embedsearch query {named}"magnetized plasma"')
+
+    def report_papers(self, report: BuildReport) -> None:
+        """Say what was left out or cut."""
         note = report.corpus
         if report.read:
             left_out = [
@@ -116,18 +136,13 @@ class BuildDisplay:
                 + (", ..." if note.n_empty > len(report.empty_ids) else "")
                 if note.n_empty
                 else "",
+                f"{note.n_without_vector:,} have no vector and were left out" if note.n_without_vector else "",
                 f"{note.n_content_ids:,} had no id and got one made of their text" if note.n_content_ids else "",
             ]
             for line in filter(None, left_out):
                 self._print(f"Of {note.n_read:,} records, {line}.")
         if report.n_truncated:
             self._print(f"Longer than the model takes, and cut: {counted(report.n_truncated, 'text')}.")
-        if report.already_complete:
-            self._print(f"{index} is complete: {counted(report.n_papers, 'paper')}. Nothing to do.")
-        else:
-            self._print(f"{index}: {counted(report.n_papers, 'paper')}, {report.n_embedded:,} embedded now.")
-        named = "" if str(index) == DEFAULT_INDEX else f"--index {shlex.quote(str(index))} "
-        self._print(f'Next: embedsearch query {named}"magnetized plasma"')
 
 
 def counted(n: int, noun: str) -> str:
@@ -135,7 +150,8 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """90 seconds, 3 minutes, 1.5 hours."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     if seconds < 5400:

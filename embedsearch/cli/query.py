@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 )
 @click.option("--like", metavar="ID", help="Papers like this one.")
 @click.option(
+    "--model",
+    metavar="NAME",
+    help="What made the vectors, where the index does not know: it embeds the query.",
+)
+@click.option(
     "--category", multiple=True, metavar="PATTERN", help="Only papers in such a category: 'astro-ph*'. May be repeated."
 )
 @click.option("--since", metavar="DATE", help="Only papers from this day, month or year on.")
@@ -52,6 +57,7 @@ def command(
     k: int,
     mode: str,
     like: str | None,
+    model: str | None,
     category: tuple[str, ...],
     since: str | None,
     until: str | None,
@@ -79,7 +85,7 @@ def command(
 
     queries, is_batch = _queries(text)
     filters = Filters(categories=category, since=since, until=until, authors=author)
-    searcher = Searcher.open(index, compute=Compute(device=device, dtype=dtype, token_budget=token_budget))
+    searcher = Searcher.open(index, model=model, compute=Compute(device=device, dtype=dtype, token_budget=token_budget))
     _say_if_partial(searcher)
     if like:
         results = [searcher.similar_to(like, k=k, filters=filters, sort=sort)]

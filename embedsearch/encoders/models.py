@@ -95,3 +95,31 @@ ASTROLLAMA = NamedModel(
 
 NAMED_MODELS = {model.name: model for model in (MINILM, SMOLLM2, ASTROLLAMA)}
 """By name, in the order in which they are shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedService:
+    """A model that nobody has the weights of: a service computes with it."""
+
+    name: str
+    summary: str
+    model: str
+    """What the service calls it."""
+    dim: int
+    max_tokens: int
+    licence: str
+    install: str
+    """The command that installs the client."""
+
+
+ADA_002 = NamedService(
+    name="ada-002",
+    summary="OpenAI's text-embedding-ada-002: what the AstroLLaMA paper compares with",
+    model="text-embedding-ada-002",
+    dim=1536,
+    max_tokens=8191,
+    licence="OpenAI's terms",
+    install="pip install 'embedsearch[openai]'",
+)
+
+NAMED_SERVICES = {service.name: service for service in (ADA_002,)}

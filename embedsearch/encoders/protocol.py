@@ -36,6 +36,9 @@ class Pooling(Enum):
     LAST_TOKEN = "last-token"
     """The last token that is not padding."""
 
+    SERVICE = "service"
+    """What a service does, which it does not say. Nobody can ask for it: `--pooling` does not offer it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -82,8 +85,8 @@ GIVEN = "given in Python"
 class ModelSpec:
     """Which model a user asks for, and what they set otherwise than the model states. None: as the model states.
 
-    `name` is one of the named models, a local folder or GGUF file, or a hub id. Holds no secret: a store keeps it,
-    so that its encoder can be opened again.
+    `name` is one of the named models, a local folder or GGUF file, a hub id, or openai:NAME for a service's, which is
+    at `base_url`. Holds no secret: a store keeps it, so that its encoder can be opened again.
     """
 
     name: str = "minilm"
@@ -93,6 +96,7 @@ class ModelSpec:
     document_prompt: str | None = None
     max_tokens: int | None = None
     trust_remote_code: bool = False
+    base_url: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The request as JSON can hold it."""
@@ -114,7 +118,9 @@ class Compute:
     dtype: str = "auto"
     """Of the forward pass: auto, float32, bfloat16 or float16."""
     token_budget: int | None = None
-    """Tokens in a batch, padding counted; None: chosen by device."""
+    """Tokens in a batch, padding counted; None: chosen by device. Of a service: in a request."""
+    concurrency: int = 4
+    """Requests to a service at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,8 @@ class Tokenizer:
         self.has_bos = tokenizer.bos_token_id is not None and self._all_ids(["a"])[0][:1] == [tokenizer.bos_token_id]
         # Any token does: what is padding follows from the lengths, and is masked.
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0)
+        # Of no concern to us, who pad on the right; `encode_padded` does as others do.
+        self.pads_left = getattr(tokenizer, "padding_side", "right") == "left"
 
     def __call__(self, texts: Sequence[str]) -> tuple[TokenRows, NDArray[np.int64]]:
         """The tokens of `texts` cut at the limit, and how many each had before, (n,) int64.

@@ -171,6 +171,24 @@ class TransformerEncoder:
         hidden = module(input_ids=ids, attention_mask=mask).last_hidden_state
         return pool(hidden, lengths, pooling=self.recipe.pooling, has_bos=tokenizer.has_bos)
 
+    @torch.inference_mode()
+    def encode_padded(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of `texts` as AstroLLaMA's model card makes them, to compare: (n, dim) float32, rows of unit length.
+
+        `hidden_states[-1][:, 1:].mean(1)` of one batch that is padded to its longest text, on the side that the
+        tokenizer states: the first position is left out, whatever stands there, and padding enters the mean, so that a
+        text's vector depends on the others. Without a prompt.
+        """
+        rows, _ = self._load_tokenizer()(list(texts))
+        tokenizer, module = self._load_tokenizer(), self._load_module()
+        ids = rows.padded(np.arange(len(rows.lengths)), tokenizer.pad_id)
+        mask = (np.arange(ids.shape[1]) < rows.lengths[:, None]).astype(np.int64)
+        if tokenizer.pads_left:
+            shift = ids.shape[1] - rows.lengths
+            ids, mask = (np.array([np.roll(r, k) for r, k in zip(a, shift, strict=True)]) for a in (ids, mask))
+        hidden = module(input_ids=self._to_device(ids), attention_mask=self._to_device(mask)).last_hidden_state
+        return unit_rows(hidden[:, 1:].float().mean(dim=1).cpu().numpy())
+
     def _to_device(self, array: NDArray[np.int64]) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         if self._device.type == "cuda":

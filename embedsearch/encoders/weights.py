@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from embedsearch.encoders.files import INDEX, ModelFiles, combined_hash, from_path, in_folder, refuse_pickled
-from embedsearch.encoders.models import NAMED_MODELS, NamedModel
+from embedsearch.encoders.models import NAMED_MODELS, NAMED_SERVICES, NamedModel
 from embedsearch.encoders.protocol import ModelSpec, Recipe
 from embedsearch.errors import EncoderError, ModelNotFound
 
@@ -196,11 +196,12 @@ def _advice(name: str, reason: str = "") -> str:
         return f"no model {name!r}: there is no such folder, and {reason}"
     if "/" in name or name.endswith(".gguf") or name.startswith(("~", ".")):
         return f"no model {name!r}: there is no such folder or file"
-    known = {model.name: model.name for model in NAMED_MODELS.values()}
+    names = [*NAMED_MODELS, *NAMED_SERVICES]
+    known = {name: name for name in names}
     known |= {model.hub_id.split("/")[1].lower(): model.name for model in NAMED_MODELS.values()}
     close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean {known[close[0]]!r}? " if close else ""
     return (
-        f"no model {name!r}: {hint}there are {', '.join(NAMED_MODELS)}, a folder, a GGUF file, "
-        "or a hub id such as org/name"
+        f"no model {name!r}: {hint}there are {', '.join(names)}, a folder, a GGUF file, "
+        "a hub id such as org/name, or openai:NAME"
     )

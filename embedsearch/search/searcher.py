@@ -11,11 +11,12 @@ from typing import TypeVar, overload
 
 import numpy as np
 
-from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, Role, open_encoder
-from embedsearch.errors import OptionError, QueryError, RecipeMismatch, StoreCorrupt
+from embedsearch.encoders import Compute, Encoder, ModelSpec, Role
+from embedsearch.errors import OptionError, QueryError, StoreCorrupt
 from embedsearch.keywords import KeywordQuery, clean
 from embedsearch.records import Hit, Paper, SearchResult
 from embedsearch.scores import Float32, best_first, unit_rows
+from embedsearch.search.encoding import check_recipe, encoder_of, why_none
 from embedsearch.search.modes import Mode, Sort
 from embedsearch.search.view import Scored, StoreView
 from embedsearch.sentences import best_sentence
@@ -33,23 +34,40 @@ class Searcher:
     It answers from the state that it opened; `refresh` moves to a newer one.
     """
 
-    def __init__(self, folder: Path, *, encoder: Encoder | None = None, compute: Compute | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        encoder: Encoder | None = None,
+        model: ModelSpec | str | None = None,
+        compute: Compute | None = None,
+    ) -> None:
         """See `open`."""
         self.folder = folder
         self._compute = compute or Compute()
         self._encoder = encoder
+        self._model = ModelSpec(name=model) if isinstance(model, str) else model
+        self._has_warned = False
         self._encoder_lock = threading.Lock()
         self._view = StoreView(folder, read_manifest(folder))
         if encoder is not None:
-            _check_recipe(self._view.generation, encoder)
+            check_recipe(self._view.generation, encoder)
 
     @classmethod
-    def open(cls, path: str | Path, *, encoder: Encoder | None = None, compute: Compute | None = None) -> Searcher:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        encoder: Encoder | None = None,
+        model: ModelSpec | str | None = None,
+        compute: Compute | None = None,
+    ) -> Searcher:
         """Open the store at `path`. The model is loaded at the first query that needs it, unless `encoder` is given.
 
-        Raises StoreNotFound, StoreCorrupt, StoreTooNew, or RecipeMismatch if `encoder` did not make its vectors.
+        A store knows its model, unless its vectors came from a file that does not say: then `model` names what made
+        them. Raises StoreNotFound, StoreCorrupt, StoreTooNew, or RecipeMismatch if `encoder` did not make its vectors.
         """
-        return cls(Path(path), encoder=encoder, compute=compute)
+        return cls(Path(path), encoder=encoder, model=model, compute=compute)
 
     @property
     def generation(self) -> Generation:
@@ -157,11 +175,13 @@ class Searcher:
         """The encoder of the store's recipe, opened when first asked for. Raises ModelNotFound or RecipeMismatch."""
         with self._encoder_lock:
             if self._encoder is None:
-                generation = self._view.generation
-                expected = Recipe.from_dict(generation.recipe)
-                spec = ModelSpec.from_dict(generation.model)
-                self._encoder = open_encoder(spec, compute=self._compute, expected=expected)
+                self._encoder = encoder_of(self._view.generation, model=self._model, compute=self._compute)
             return self._encoder
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether a query can be embedded: the store knows its model, or one was named."""
+        return self._encoder is not None or self._model is not None or self.generation.has_encoder
 
     def _retry(self, answer: Callable[[StoreView], T]) -> T:
         """A writer may remove what an older generation needs: then look again, once."""
@@ -184,18 +204,30 @@ class Searcher:
                 log.warning("a query of %s characters was cut or cleaned to %s", f"{len(text):,}", f"{len(query):,}")
         mask = view.mask(filters)
         named = {query: view.named(query) for query in queries}
-        vectors = self._encode(view, [q for q in queries if named[q] is None]) if mode is not Mode.KEYWORD else {}
+        by_text = self._mode_of_texts(mode)
+        vectors = self._encode(view, [q for q in queries if named[q] is None]) if by_text is not Mode.KEYWORD else {}
         results = []
         for query in queries:
             words, row = KeywordQuery.parse(query), named[query]
             if row is not None:
-                scored, first = view.and_alike(row, k, mask, mode), [row]
+                used, first = mode, [row]
+                scored = view.and_alike(row, k, mask, mode)
             else:
+                used = by_text
                 vector, allowed = vectors.get(query), view.quoted(words, mask)
                 first = view.titled(query, allowed)
-                scored = view.including(first, view.by(mode, vector, words, k, allowed), mode, vector, words)
-            results.append(self._result(view, query, mode, scored, k, sort, words, first=first))
+                scored = view.including(first, view.by(used, vector, words, k, allowed), used, vector, words)
+            results.append(self._result(view, query, used, scored, k, sort, words, first=first))
         return results
+
+    def _mode_of_texts(self, mode: Mode) -> Mode:
+        """What a query that names no paper is answered by: words alone where there is nothing to embed it with."""
+        if mode is not Mode.HYBRID or self.has_encoder:
+            return mode
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning("searching by words alone: %s", why_none(self.generation))
+        return Mode.KEYWORD
 
     def _encode(self, view: StoreView, queries: list[str]) -> dict[str, Float32]:
         """Vectors of the queries in the store's space, each once; none while no paper has a vector."""
@@ -243,12 +275,6 @@ class Searcher:
                 )
             )
         return SearchResult(query=query, mode=mode.value, hits=tuple(hits))
-
-
-def _check_recipe(generation: Generation, encoder: Encoder) -> None:
-    differences = Recipe.from_dict(generation.recipe).differences(encoder.recipe)
-    if differences:
-        raise RecipeMismatch(f"expected the encoder that made the index, found another: {'; '.join(differences)}")
 
 
 def _check(k: int) -> None:

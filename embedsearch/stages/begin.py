@@ -11,11 +11,12 @@ from embedsearch.ann import choose_kind
 from embedsearch.corpus import sample_path
 from embedsearch.encoders import Encoder, ModelSpec, Recipe
 from embedsearch.errors import RecipeMismatch
-from embedsearch.stages.ingest import index_words, read_corpus, source_of
+from embedsearch.stages.given import GivenVectors
+from embedsearch.stages.ingest import Having, index_words, read_corpus, source_of
 from embedsearch.stages.options import NO_TRANSFORM, BuildOptions, Progress
 from embedsearch.store.atomic import remove
 from embedsearch.store.catalogue import Catalogue
-from embedsearch.store.manifest import CorpusNote, FileEntry, Generation, now
+from embedsearch.store.manifest import CorpusNote, FileEntry, Generation, VectorsNote, now
 from embedsearch.store.writer import StoreWriter
 from embedsearch.texts import Template
 from embedsearch.transform import TransformSpec
@@ -45,10 +46,13 @@ def begin(
     """Choose or make the generation. Raises RecipeMismatch where the store is another and may not be replaced."""
     if asked := options.transform_over(None):
         TransformSpec.parse(asked).check(dim=encoder.dim)
+    made = _template_of(encoder)
+    if made is not None and options.template not in (None, made):
+        raise RecipeMismatch(f"expected vectors of the template {options.template!r}, found those of {made!r}")
     known = writer.newest
     if known is None:
         return _Reading(writer, corpus or sample_path(), None, spec, encoder, options, progress).begin()
-    differences = _differences(known, encoder.recipe, options)
+    differences = _differences(known, encoder, options)
     if differences and not options.overwrite:
         raise RecipeMismatch(
             f"expected vectors made as those in {writer.folder}, found {'; '.join(differences)}; replace them with"
@@ -56,8 +60,8 @@ def begin(
         )
     is_new = options.overwrite and writer.manifest is not None and writer.manifest.building is None
     may_go_on = not is_new and not differences
-    if may_go_on and _same_source(corpus, known, options):
-        return Begun(generation=_adjusted(writer, known, options, encoder.dim), read=False)
+    if may_go_on and _same_source(corpus, known, options) and _note_of(encoder) == known.vectors:
+        return Begun(generation=_adjusted(writer, known, options, encoder), read=False)
     return _Reading(writer, corpus, known, spec, encoder, options, progress).begin(may_go_on=may_go_on)
 
 
@@ -76,7 +80,10 @@ class _Reading:
     def begin(self, *, may_go_on: bool = False) -> Begun:
         """The known generation if it has these papers and may be gone on with, else a new one."""
         folder, known, number = self.writer.folder, self.known, self.writer.next_number
-        template = Template.parse(self.options.template or (known.template if known else DEFAULT_TEMPLATE))
+        template = Template.parse(
+            self.options.template or _template_of(self.encoder) or (known.template if known else DEFAULT_TEMPLATE)
+        )
+        given = self.encoder if isinstance(self.encoder, GivenVectors) else None
         papers, note, empty_ids = read_corpus(
             folder,
             self.corpus,
@@ -85,10 +92,11 @@ class _Reading:
             template=template,
             options=self.options,
             progress=self.progress,
+            having=Having(name=given.space.name, ids=given.ids) if given and given.space else None,
         )
         if known is not None and may_go_on and note.checksum == known.corpus.checksum:
             remove(folder / papers.name)
-            generation = _adjusted(self.writer, known, self.options, self.encoder.dim)
+            generation = _adjusted(self.writer, known, self.options, self.encoder)
         elif known is not None and not self.options.overwrite:
             remove(folder / papers.name)
             raise RecipeMismatch(
@@ -118,16 +126,25 @@ class _Reading:
             dtype=options.dtype or (known.dtype if known else DEFAULT_DTYPE),
             shard_rows=options.shard_rows,
             ann_kind=(options.ann or choose_kind(n_papers)).value,
+            vectors=_note_of(self.encoder),
             papers=papers,
             keywords=index_words(folder, papers, number=number, progress=self.progress),
         )
 
 
-def _differences(known: Generation, recipe: Recipe, options: BuildOptions) -> list[str]:
+def _note_of(encoder: Encoder) -> VectorsNote | None:
+    return encoder.note if isinstance(encoder, GivenVectors) else None
+
+
+def _template_of(encoder: Encoder) -> str | None:
+    return encoder.template if isinstance(encoder, GivenVectors) else None
+
+
+def _differences(known: Generation, encoder: Encoder, options: BuildOptions) -> list[str]:
     """One phrase for each thing that was asked for and is otherwise in the store, the store's first."""
-    found = Recipe.from_dict(known.recipe).differences(recipe)
-    for name in ("template", "dtype"):
-        asked, has = getattr(options, name), getattr(known, name)
+    found = Recipe.from_dict(known.recipe).differences(encoder.recipe)
+    for name, asked in (("template", options.template or _template_of(encoder)), ("dtype", options.dtype)):
+        has = getattr(known, name)
         if asked is not None and asked != has:
             found.append(f"{name} {has!r} against {asked!r}")
     asked, has = options.transform_over(known.transform), known.transform
@@ -155,14 +172,14 @@ def _same_source(corpus: str | Path | None, known: Generation, options: BuildOpt
     )
 
 
-def _adjusted(writer: StoreWriter, known: Generation, options: BuildOptions, dim: int) -> Generation:
+def _adjusted(writer: StoreWriter, known: Generation, options: BuildOptions, encoder: Encoder) -> Generation:
     """What needs no new vectors is changed: a transform that is not fitted, the kind of index.
 
     Until another index is built, search is exact.
     """
     if (asked := options.transform_over(known.transform)) != known.transform:
         if asked:
-            TransformSpec.parse(asked).check(dim=dim, n_papers=known.n_papers)
+            TransformSpec.parse(asked).check(dim=encoder.dim, n_papers=known.n_papers)
         known = writer.update(msgspec.structs.replace(known, transform=asked))
     if options.ann is not None and options.ann.value != known.ann_kind:
         known = writer.update(msgspec.structs.replace(known, ann_kind=options.ann.value, ann=None, complete=False))

@@ -11,7 +11,8 @@ import numpy as np
 
 from embedsearch.ann import AnnKind
 from embedsearch.encoders import Encoded, Encoder, Prepared, Role
-from embedsearch.errors import BadVector, StoreError
+from embedsearch.errors import BadVector, RecipeMismatch, StoreError
+from embedsearch.stages.given import GivenVectors
 from embedsearch.stages.options import Progress, Stage, Step
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.manifest import Generation, Shard
@@ -26,9 +27,16 @@ def embed(writer: StoreWriter, generation: Generation, encoder: Encoder, *, prog
     todo = [first for first in generation.first_rows if first not in done]
     if not todo:
         return generation
+    if generation.dim not in (None, encoder.dim):  # a service may have another model under the same name today
+        raise RecipeMismatch(
+            f"expected vectors of {generation.dim} numbers, as {writer.folder} has them, found that the model makes"
+            f" {encoder.dim}: is another served under its name? Serve the old one again, or begin anew with --overwrite"
+        )
     _check_space(writer, generation, encoder.dim)
     (writer.folder / "vectors").mkdir(exist_ok=True)
     texts = _Texts(Catalogue(writer.folder / generation.papers.name), Template.parse(generation.template), generation)
+    if isinstance(encoder, GivenVectors):
+        texts = _Ids(texts.catalogue, texts.template, generation)
     tally = _Tally(generation, progress)
     for first, encoded in _encoded(encoder, texts, todo, tally):
         shard = Shard(
@@ -55,15 +63,22 @@ class _Texts:
     """The texts of a shard's papers."""
 
     def __init__(self, catalogue: Catalogue, template: Template, generation: Generation) -> None:
-        self._catalogue = catalogue
-        self._template = template
+        self.catalogue = catalogue
+        self.template = template
         self._size = generation.shard_rows
 
     def __call__(self, first: int) -> list[str]:
-        return [self._template.render(stored.paper) for stored in self._catalogue.span(first, first + self._size)]
+        return [self.template.render(stored.paper) for stored in self.catalogue.span(first, first + self._size)]
 
     def id(self, row: int) -> str:
-        return self._catalogue.ids(np.array([row]))[0]
+        return self.catalogue.ids(np.array([row]))[0]
+
+
+class _Ids(_Texts):
+    """The ids of a shard's papers, by which vectors are taken that are there already."""
+
+    def __call__(self, first: int) -> list[str]:
+        return self.catalogue.ids(np.arange(first, min(first + self._size, len(self.catalogue))))
 
 
 def _encoded(encoder: Encoder, texts: _Texts, firsts: Sequence[int], tally: _Tally) -> Iterator[tuple[int, Encoded]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from embedsearch import keywords
@@ -11,6 +11,7 @@ from embedsearch.corpus import CONTENT_ID_PREFIX, Corpus, open_corpus
 from embedsearch.errors import CorpusError, OptionError
 from embedsearch.records import Paper
 from embedsearch.stages.options import BuildOptions, Progress, Stage, Step
+from embedsearch.store.arrays import nothing_in_common
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.catalogue_writer import CatalogueWriter
@@ -19,6 +20,8 @@ from embedsearch.texts import Template
 
 REPORT_EVERY = 500
 NAMED_EMPTY = 5
+NAMED_IDS = 4
+"""Of papers without a vector, where all are."""
 
 
 class StoreCorpus:
@@ -75,6 +78,17 @@ class _Counts:
     n_selected: int = 0
     n_empty: int = 0
     n_content_ids: int = 0
+    n_without_vector: int = 0
+    without_vector: list[str] = field(default_factory=list)
+    """The ids of the first few."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Having:
+    """The papers that have a vector, where those are given: `ids` in a space of this `name`."""
+
+    name: str
+    ids: Collection[str]
 
 
 def read_corpus(
@@ -86,10 +100,11 @@ def read_corpus(
     template: Template,
     options: BuildOptions,
     progress: Progress,
+    having: Having | None = None,
 ) -> tuple[FileEntry, CorpusNote, tuple[str, ...]]:
     """Read the papers into the catalogue of generation `number`; also the ids of the first few without an abstract.
 
-    Without a corpus they are those of the `known` generation.
+    Without a corpus they are those of the `known` generation. `having` leaves out all others.
     """
     papers: StoreCorpus | Corpus
     source, stamp, asked = str(folder), None, options.of_corpus()
@@ -105,13 +120,15 @@ def read_corpus(
     with new_path(path) as temporary:
         writer = CatalogueWriter(temporary, sample=(options.sample, options.seed) if options.sample else None)
         try:
-            for paper in _selected(papers, writer, counts, empty, options):
+            for paper in _selected(papers, writer, counts, empty, options, having):
                 writer.add(paper, text=template.render(paper))
                 if counts.n_selected % REPORT_EVERY == 0:
                     share = papers.fraction()
                     done, total = (counts.n_read, None) if share is None else (round(1000 * share), 1000)
                     progress(Step(stage=Stage.READ, done=done, total=total, n_papers=counts.n_selected))
             if not len(writer):
+                if having is not None and counts.n_without_vector:
+                    raise nothing_in_common((papers.name, counts.without_vector), (having.name, list(having.ids)))
                 raise CorpusError(f"expected papers with an abstract in {papers.name}, found {_none(counts)}")
             checksum = writer.finish()
         finally:
@@ -127,6 +144,7 @@ def read_corpus(
         n_repeated=writer.n_repeated,
         n_empty=counts.n_empty,
         n_content_ids=counts.n_content_ids,
+        n_without_vector=counts.n_without_vector,
     )
     return describe(folder, path), note, tuple(empty)
 
@@ -146,7 +164,12 @@ def index_words(folder: Path, papers: FileEntry, *, number: int, progress: Progr
 
 
 def _selected(
-    papers: Iterable[Paper], writer: CatalogueWriter, counts: _Counts, empty: list[str], options: BuildOptions
+    papers: Iterable[Paper],
+    writer: CatalogueWriter,
+    counts: _Counts,
+    empty: list[str],
+    options: BuildOptions,
+    having: Having | None,
 ) -> Iterator[Paper]:
     """The papers to keep. A later record of an id stands, so one that is not selected takes the earlier one out."""
     for paper in papers:
@@ -161,6 +184,10 @@ def _selected(
                 )
             counts.n_empty += 1
             empty.extend([paper.id] if len(empty) < NAMED_EMPTY else [])
+            continue
+        if having is not None and paper.id not in having.ids:
+            counts.n_without_vector += 1
+            counts.without_vector.extend([paper.id] if len(counts.without_vector) < NAMED_IDS else [])
             continue
         counts.n_selected += 1
         counts.n_content_ids += paper.id.startswith(CONTENT_ID_PREFIX)

@@ -32,6 +32,8 @@ class BuildOptions:
     How: `template` (default `{abstract}`), `transform` (`center`, `whiten:K`, `remove-top:K`, `truncate:D`, or `none`),
     `dtype` of the stored vectors (default float16), `ann` (default: by the number of papers).
 
+    `vector_fields` maps `id` and `embedding` to the columns of a file of vectors, where one is given.
+
     `overwrite` makes a new generation, which replaces the old one when it is complete.
     """
 
@@ -45,6 +47,7 @@ class BuildOptions:
     transform: str | None = None
     dtype: str | None = None
     ann: AnnKind | None = None
+    vector_fields: Mapping[str, str] = field(default_factory=dict)
     shard_rows: int = SHARD_ROWS
     overwrite: bool = False
 

@@ -32,6 +32,7 @@ class StoreInfo:
     dtype: str
     ann: dict[str, Any] | None
     corpus: dict[str, Any]
+    vectors: dict[str, Any] | None
     sizes: dict[str, int]
     made_with: list[dict[str, Any]]
     building: int | None
@@ -74,12 +75,21 @@ def store_info(path: str | Path) -> StoreInfo:
             "n_read": note.n_read,
             "n_repeated": note.n_repeated,
             "n_empty": note.n_empty,
+            "n_without_vector": note.n_without_vector,
         },
+        vectors=_taken(g),
         sizes=_sizes(g),
         made_with=_distinct(g),
         building=manifest.building.number if manifest.building else None,
         previous=manifest.previous.number if manifest.previous else None,
     )
+
+
+def _taken(g: Generation) -> dict[str, Any] | None:
+    """Where vectors came from that no encoder made for the store."""
+    if g.vectors is None:
+        return None
+    return {"source": g.vectors.source or None, "model": g.vectors.model, "has_encoder": g.has_encoder}
 
 
 def _sizes(g: Generation) -> dict[str, int]:

@@ -21,6 +21,8 @@ from embedsearch.store.atomic import file_hash, write_bytes
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = 1
+GIVEN_VECTORS = "vectors:"
+"""What stands for weights in the recipe of vectors that came without one, before their hash."""
 FEATURES: frozenset[str] = frozenset()
 """What this version can read beyond format 1."""
 
@@ -56,6 +58,21 @@ class CorpusNote(msgspec.Struct, frozen=True):
     n_repeated: int
     n_empty: int
     n_content_ids: int
+    n_without_vector: int = 0
+
+
+class VectorsNote(msgspec.Struct, frozen=True):
+    """Where vectors that no encoder made for this store were taken from: a file or another store, or "" for arrays.
+
+    `stamp` changes when that does; `fields` names its columns; `model` is what it says that made the vectors, `changed`
+    the transform that they went through after that.
+    """
+
+    source: str
+    stamp: list[int] | None
+    fields: dict[str, str]
+    model: str
+    changed: str = ""
 
 
 class Ann(msgspec.Struct, frozen=True):
@@ -71,6 +88,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """One state of the corpus, complete or on its way.
 
     `model` is what the user asked for (a ModelSpec), `recipe` what that is (a Recipe), both as plain dictionaries.
+    Of vectors that were taken from elsewhere (`vectors`) and do not say how to make more, `weights` in the recipe is
+    GIVEN_VECTORS and a hash of them.
     """
 
     number: int
@@ -89,6 +108,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     papers: FileEntry
     keywords: list[FileEntry]
     shards: list[Shard] = []
+    vectors: VectorsNote | None = None
     transform_file: FileEntry | None = None
     ann: Ann | None = None
     complete: bool = False
@@ -102,6 +122,11 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
             yield self.transform_file
         if self.ann:
             yield self.ann.file
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether it is known what embeds a query so that it can be compared with the vectors."""
+        return not str(self.recipe.get("weights", "")).startswith(GIVEN_VECTORS)
 
     @property
     def n_embedded(self) -> int:

@@ -1,0 +1,110 @@
+"""The progress of passes over all pairs, and how long they will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from embedsearch.cli.options import is_quiet
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from embedsearch.scores import Float32
+
+FORECAST_FROM = 2e8
+"""Pairs (20,000 papers) from which on a scan is timed beforehand: fewer are counted before that were said."""
+PLAIN_LINE_EVERY = 10.0
+"""Seconds."""
+
+
+class PairDisplay:
+    """Progress of passes over all pairs, on stderr: a bar on a terminal, a plain line now and then elsewhere.
+
+    As a context; `begin` names a pass, and the object itself is the callback that a scan takes.
+    """
+
+    def __init__(self, *, quiet: bool | None = None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._quiet = is_quiet() if quiet is None else quiet
+        self._console = Console(stderr=True, highlight=False)
+        self._what = "pairs"
+        self._task: TaskID | None = None
+        self._began = self._last_line = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+            disable=self._quiet or not self._console.is_terminal,
+        )
+
+    def __enter__(self) -> PairDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def begin(self, what: str) -> PairDisplay:
+        """A new pass, called this."""
+        self._end_task()
+        self._what = what
+        self._began = self._last_line = time.monotonic()
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how far the pass is."""
+        if self._quiet:
+            return
+        now = time.monotonic()
+        rate = f"{done / (now - self._began) / 1e6:,.0f} million pairs/s" if now - self._began > 0.5 else ""
+        if self._task is None:
+            self._task = self._bar.add_task(self._what, total=total, rate=rate)
+        self._bar.update(self._task, completed=done, total=total, rate=rate)
+        if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
+            self._last_line = now
+            self._console.print(f"{self._what}: {done / max(total, 1):.0%}  {rate}", markup=False, soft_wrap=True)
+
+    def _end_task(self) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+
+    def forecast(
+        self, vectors: Sequence[Float32], *, n_passes: float = 1, fast: bool = False, device: str = "cpu"
+    ) -> None:
+        """Say how long so many passes over all pairs will take, from a timed scan of few papers, where it is long."""
+        n_pairs = len(vectors[0]) * (len(vectors[0]) - 1) // 2
+        if self._quiet or n_pairs < FORECAST_FROM:
+            return
+        from embedsearch.pairs.scan import scan_pairs
+
+        n_probe = 4096
+        scan_pairs([rows[:256] for rows in vectors], fast=fast, device=device)  # compiles
+        began = time.monotonic()
+        scan_pairs([rows[:n_probe] for rows in vectors], fast=fast, device=device)
+        seconds = (time.monotonic() - began) * n_passes * n_pairs / (n_probe * (n_probe - 1) / 2)
+        self._console.print(
+            f"{n_pairs:,} pairs of {len(vectors[0]):,} papers: that will take about {duration(seconds)}.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"

@@ -33,7 +33,8 @@ def unit_rows(rows: NDArray[np.floating]) -> Float32:
     Raises BadVector, which names the first such position, if a row has length zero or is not finite.
     """
     wide = rows.astype(np.float64)
-    lengths = np.sqrt(np.add.reduce(wide * wide, axis=-1))
+    with np.errstate(over="ignore"):  # is found below
+        lengths = np.sqrt(np.add.reduce(wide * wide, axis=-1))
     bad = ~(np.isfinite(lengths) & (lengths > 0))
     if bad.any():
         position = int(np.flatnonzero(bad)[0])

@@ -49,11 +49,10 @@ class TransformSpec:
             raise OptionError(f"expected a transform center, whiten:K, remove-top:K or truncate:D, found {text!r}")
         return cls(kind, int(size) if size else None)
 
-    def check(self, *, dim: int, n_papers: int | None = None) -> None:
-        """Raise OptionError where the size cannot fit vectors of `dim` numbers, or so many papers."""
+    def check(self, *, dim: int | None, n_papers: int | None = None) -> None:
+        """Raise OptionError where the size cannot fit vectors of `dim` numbers, or so many papers; None: not known."""
         size = self.size or 0
-        most = dim - 1 if self.kind is Kind.REMOVE_TOP else dim
-        if size > most:
+        if dim is not None and size > (most := dim - 1 if self.kind is Kind.REMOVE_TOP else dim):
             raise OptionError(f"expected a size of at most {most} in {self} for vectors of {dim} numbers, found {size}")
         if n_papers is not None and self.kind is not Kind.TRUNCATE and max(size, 1) >= n_papers:
             raise OptionError(f"expected more than {max(size, 1)} papers to fit {self} on, found {n_papers}")

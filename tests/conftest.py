@@ -13,7 +13,7 @@ os.environ.pop("EMBEDSEARCH_INDEX", None)
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "arxiv-astro-10k.jsonl.gz"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """10,000 real arXiv records; the test is skipped where they are not."""
     if not REAL_DATA.exists():

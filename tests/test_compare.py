@@ -14,17 +14,17 @@ from fake_encoder import FakeEncoder
 from matplotlib.text import Text
 from running import run
 
-from embedsearch import compare_tables
 from embedsearch.build import BuildOptions, build_index
 from embedsearch.corpus import sample_key
 from embedsearch.encoders import Role
-from embedsearch.pairs.categories import primary_categories
 from embedsearch.pairs.compare import Comparison, Options, compare
-from embedsearch.pairs.known_items import known_items, model_is_here
-from embedsearch.plot_compare import comparison_figure
+from embedsearch.pairs.compare.categories import primary_categories
+from embedsearch.pairs.compare.known_items import known_items, model_is_here
+from embedsearch.plots.comparison import comparison_figure
+from embedsearch.render import comparison as compare_tables
+from embedsearch.render.tables import FORMATS
 from embedsearch.scores import unit_rows
 from embedsearch.store.space import Space
-from embedsearch.tables import FORMATS
 
 
 @pytest.fixture(scope="module")

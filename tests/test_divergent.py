@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from embedsearch.errors import OptionError
-from embedsearch.pairs import selecting
-from embedsearch.pairs.divergence import Closer, Conditional, Divergence, Measure
-from embedsearch.pairs.greedy import count_at_least, most_divergent
+from embedsearch.pairs.divergent import selecting
+from embedsearch.pairs.divergent.divergence import Closer, Conditional, Divergence, Measure
+from embedsearch.pairs.divergent.greedy import count_at_least, most_divergent
+from embedsearch.pairs.divergent.selecting import Pool, pair_cosines
 from embedsearch.pairs.scan import scan_pairs
-from embedsearch.pairs.selecting import Pool, pair_cosines
 from embedsearch.scores import cosines, unit_rows
 
 

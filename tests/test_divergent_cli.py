@@ -15,7 +15,7 @@ from fake_encoder import FakeEncoder
 from running import run
 
 from embedsearch.build import BuildOptions, build_index
-from embedsearch.pairs.printed import PRINTED
+from embedsearch.pairs.divergent.printed import PRINTED
 
 NASTY = "<script>alert(1)</script> & 50% of $\\alpha$_x | [a](b) #1 \x1b[31m"
 

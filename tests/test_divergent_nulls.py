@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fake_encoder import FakeEncoder
 
-from embedsearch.pairs.divergence import Closer, Divergence, Measure
+from embedsearch.pairs.divergent.divergence import Closer, Divergence, Measure
+from embedsearch.pairs.divergent.nulls import CopulaNull, copula_correlation, half_texts, halves
 from embedsearch.pairs.histograms import Joint, Marginal
-from embedsearch.pairs.nulls import CopulaNull, copula_correlation, half_texts, halves
 from embedsearch.records import Paper
 
 N_DRAWS = 500_000

@@ -10,13 +10,13 @@ from fake_encoder import FakeEncoder
 from embedsearch.build import BuildOptions, build_index
 from embedsearch.encoders import Compute, ModelSpec, Role, open_encoder
 from embedsearch.errors import OptionError, PaperNotFound
-from embedsearch.pairs.describing import neighbour_rank
-from embedsearch.pairs.divergence import Closer
 from embedsearch.pairs.divergent import Search, Study
-from embedsearch.pairs.library import Library
-from embedsearch.pairs.nulls import Halves
-from embedsearch.pairs.printed import PRINTED, both_poolings, find_printed
-from embedsearch.pairs.reasons import shared_terms
+from embedsearch.pairs.divergent.describing import neighbour_rank
+from embedsearch.pairs.divergent.divergence import Closer
+from embedsearch.pairs.divergent.library import Library
+from embedsearch.pairs.divergent.nulls import Halves
+from embedsearch.pairs.divergent.printed import PRINTED, both_poolings, find_printed
+from embedsearch.pairs.divergent.reasons import shared_terms
 from embedsearch.records import SharedTerm
 from embedsearch.scores import cosines, unit_rows
 from embedsearch.store.space import Space

@@ -130,6 +130,15 @@ def test_without_a_terminal_yes_is_needed(home: Home) -> None:
     assert home.server.asked == dict.fromkeys(home.texts(), 1) | {"dimension": 1}
 
 
+def test_nothing_is_sent_before_the_yes_with_a_transform_either(home: Home) -> None:
+    assert home.build("--transform", "truncate:9").returncode == 1
+    assert not home.server.requests
+    done = home.build("--yes")  # the dimension is known by now, and paid for nothing
+    assert "expected a size of at most 8 in truncate:9 for vectors of 8 numbers" in done.stderr
+    assert [body["input"] for body in home.server.requests] == [["dimension"]]
+    assert home.build("--transform", "center", "--yes").returncode == 0
+
+
 def test_on_a_terminal_it_is_asked(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embedsearch.cli.cost._is_terminal", lambda: True)
     done = home.build(stdin=b"n\n")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedsearch import compare_tables
 from embedsearch.errors import BadVector, OptionError
 from embedsearch.pairs.compare import CENTRED, PANELS, RAW, Comparison, Options, compare
-from embedsearch.pairs.known_items import KnownItems, reciprocal_ranks
-from embedsearch.pairs.measured import half_samples
-from embedsearch.pairs.panel import measure_panel
+from embedsearch.pairs.compare.known_items import KnownItems, reciprocal_ranks
+from embedsearch.pairs.compare.measured import half_samples
+from embedsearch.pairs.compare.panel import measure_panel
+from embedsearch.render import comparison as compare_tables
 from embedsearch.scores import Float32, unit_rows
 from embedsearch.store.space import Space
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedsearch.pairs.discrimination import auc
-from embedsearch.pairs.measured import Measured
+from embedsearch.pairs.compare.discrimination import auc
+from embedsearch.pairs.compare.measured import Measured
 from embedsearch.pairs.scan import scan_pairs
 from embedsearch.scores import Float32, Float64, unit_rows
 
@@ -67,7 +67,7 @@ def test_the_error_is_the_scatter_of_other_draws() -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, groups = draw(90, 3, 1.0)
     whole = measure(vectors, groups)
-    monkeypatch.setattr("embedsearch.pairs.discrimination.BLOCK_ROWS", 32)
+    monkeypatch.setattr("embedsearch.pairs.compare.discrimination.BLOCK_ROWS", 32)
     done: list[int] = []
     scan = scan_pairs([vectors], groups=groups)
     assert scan.same is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embedsearch.pairs.measured import UNKNOWN, from_halves, from_influence, from_left_out, half_samples
+from embedsearch.pairs.compare.measured import UNKNOWN, from_halves, from_influence, from_left_out, half_samples
 
 X = np.random.default_rng(0).gamma(2.0, size=60)
 

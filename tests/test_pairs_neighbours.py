@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedsearch.pairs import neighbours as module
-from embedsearch.pairs.neighbours import Neighbours, category_hits, hubness, nearest, overlap, within
+from embedsearch.pairs.compare import neighbours as module
+from embedsearch.pairs.compare.neighbours import Neighbours, category_hits, hubness, nearest, overlap, within
 from embedsearch.scores import Float32, unit_rows
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embedsearch.errors import BadVector
-from embedsearch.pairs.spectrum import centred, spectrum, without_leading
+from embedsearch.pairs.compare.spectrum import centred, spectrum, without_leading
 from embedsearch.scores import Float32, unit_rows
 from embedsearch.transform import TransformSpec, fit
 

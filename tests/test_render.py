@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from embedsearch import render
 from embedsearch.records import Hit, Paper, SearchResult
+from embedsearch.render import results as render
 
 
 def hit(**changes: Any) -> Hit:

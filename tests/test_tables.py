@@ -11,7 +11,7 @@ import pytest
 
 from embedsearch.errors import OptionError
 from embedsearch.pairs.moments import Estimate
-from embedsearch.tables import Column, Table, escaped, shown, to_text
+from embedsearch.render.tables import Column, Table, escaped, shown, to_text
 
 COLUMNS = (Column("space"), Column("mean", "mean cosine"), Column("n", "papers"))
 TABLE = Table(

@@ -294,6 +294,22 @@ TEXTS: list[tuple[str, bytes, type[Exception], str]] = [
     ("v.jsonl", GOOD + b'{"id": "y", "embedding": [0, 0.0]}', BadVector, "line 2, paper y: .*found zero"),
     ("v.jsonl", GOOD + b'{"id": "x", "embedding": [1, 0]}', SpaceError, "line 2, paper x: expected one vector of each"),
     ("v.jsonl", GOOD + b'{"id": "y", "embedding": "AAA?"}', SpaceError, "neither a list nor float32 in base64"),
+    ("v.jsonl", GOOD + b'{"id": "\xff", "embedding": [1, 2]}', SpaceError, "line 2: expected UTF-8, found other bytes"),
+    ("v.jsonl", b'{"id": "\xff", "embedding": [1, 2]}', SpaceError, "line 1: expected UTF-8, found other bytes"),
+    (
+        "v.jsonl",
+        GOOD + b'{"id": 1' + b"0" * 5000 + b', "embedding": [1, 2]}',
+        SpaceError,
+        "line 2: expected JSON, found",
+    ),
+    ("v.jsonl", b'{"custom_id": "\xff", "response": null}', SpaceError, "line 1: expected UTF-8, found other bytes"),
+    (
+        "v.jsonl",
+        GOOD + b'{"id": ["y"], "embedding": [1, 2]}',
+        SpaceError,
+        "line 2: expected text as an id, found a list",
+    ),
+    ("v.jsonl", GOOD + b'{"id": "y", "embedding": [1e300, 2]}', BadVector, "line 2, paper y: .*too large or too small"),
     ("v.jsonl.gz", gzip.compress(GOOD * 9)[:-9], SpaceError, "expected more compressed data"),
     ("v.csv", b"id,title\nx,y\n", SpaceError, "found id, title; say which it is with --field embedding="),
     ("v.csv", b'id,emb\nx,"[1, 2]"\ny,"[1, 2"\n', SpaceError, "line 3, paper y: .*a list that is broken"),
@@ -407,6 +423,13 @@ def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
     for columns, error, message in cases:
         with pytest.raises(error, match=message):
             Space.open(table(tmp_path / "v.parquet", columns))
+    twice = pa.Table.from_arrays([pa.array(IDS), pa.array(IDS), pa.array(list(ROWS))], ["id", "id", "embedding"])
+    pq.write_table(twice, tmp_path / "v.parquet")
+    with pytest.raises(SpaceError, match=r"v.parquet: expected columns of different names, found 'id' again"):
+        Space.open(tmp_path / "v.parquet")
+    latin = pa.array([b"M\xfcller"] * N).view(pa.string())
+    with pytest.raises(SpaceError, match=r"v.parquet: expected Parquet, found: 'utf-8' codec can't decode"):
+        Space.open(table(tmp_path / "v.parquet", {"id": latin, "embedding": list(ROWS)}))
     whole = table(tmp_path / "v.parquet", {"id": IDS, "embedding": list(ROWS)}).read_bytes()
     (tmp_path / "v.parquet").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SpaceError, match=r"v.parquet: expected Parquet, found: "):

@@ -15,7 +15,7 @@ from embedsearch.cli.options import DEFAULT_INDEX, format_option, is_quiet, mess
 from embedsearch.cli.spaces import PairDisplay, open_spaces, sample_options, split_transform
 
 if TYPE_CHECKING:
-    from embedsearch.pairs.known_items import KnownItems
+    from embedsearch.pairs.compare.known_items import KnownItems
     from embedsearch.store.space import Space
 
 
@@ -66,9 +66,11 @@ def command(
     cosines of all pairs, effective rank, how well categories are told apart, how well titles find their abstracts,
     hubness. Each beside the first: correlation, CKA, shared neighbours, and the differences with their errors.
     """
-    from embedsearch import compare_tables, plots
-    from embedsearch.pairs.categories import primary_categories
+    from embedsearch import plots
     from embedsearch.pairs.compare import Options, compare
+    from embedsearch.pairs.compare.categories import primary_categories
+    from embedsearch.render import comparison as compare_tables
+    from embedsearch.store.atomic import write_bytes
 
     if out is not None:
         plots.check_figure_path(out)
@@ -89,10 +91,10 @@ def command(
         )  # fmt: skip
     about = {"command": shlex.join(["embedsearch", *sys.argv[1:]])}
     if out is not None:
-        from embedsearch.plot_compare import comparison_figure
+        from embedsearch.plots.comparison import comparison_figure
 
         plots.save_figure(comparison_figure(found), out)
-        plots.write_file(out.with_suffix(".json"), compare_tables.to_text(found, "json", about=about))
+        write_bytes(out.with_suffix(".json"), compare_tables.to_text(found, "json", about=about).encode())
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     click.echo(compare_tables.to_text(found, format_ or "table", about=about, width=width), nl=False)
     if not is_quiet():
@@ -115,7 +117,7 @@ def _titles(
 ) -> tuple[list[KnownItems | None], list[str]]:
     """The titles as queries in each space that can have them, and why others cannot."""
     from embedsearch.errors import MissingExtra, ModelNotFound, RecipeMismatch
-    from embedsearch.pairs.known_items import known_items, model_is_here
+    from embedsearch.pairs.compare.known_items import known_items, model_is_here
 
     found: list[KnownItems | None] = []
     notes = []

@@ -109,29 +109,27 @@ def command(
 
 
 def _write(answer: Answer, out: Path) -> None:
-    from embedsearch import pair_pages
     from embedsearch.cli.options import is_quiet
-    from embedsearch.errors import OptionError
+    from embedsearch.render import pair_pages
+    from embedsearch.store.atomic import write_bytes
 
     if out.suffix.lower() in FIGURES:
-        from embedsearch.plot_pairs import save_pairs
+        from embedsearch.plots.pairs import save_pairs
 
         save_pairs(answer.result, out)
     else:
         page = pair_pages.to_html if out.suffix.lower() == ".html" else pair_pages.to_markdown
-        try:
-            out.write_text(page(answer.result), encoding="utf-8")
-        except OSError as error:
-            raise OptionError(f"expected to write {out}, found: {error.strerror or error}") from error
+        write_bytes(out, page(answer.result).encode())
     if not is_quiet():
         n_first, n_second = len(answer.result.first), len(answer.result.second)
         click.echo(f"{out}: {n_first} and {n_second} pairs", err=True)
 
 
 def _show(answer: Answer, format_: str) -> None:
-    from embedsearch import pair_pages, pair_texts, tables
     from embedsearch.cli.terminal import make_console, show
-    from embedsearch.render import to_json
+    from embedsearch.render import pair_pages, tables
+    from embedsearch.render import pairs as pair_texts
+    from embedsearch.render.results import to_json
 
     if format_ == "json":
         click.echo(to_json(answer.as_dict()))

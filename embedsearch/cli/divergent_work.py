@@ -13,17 +13,17 @@ from typing import Any
 import click
 
 from embedsearch.cli.divergent_pairs import FIGURES, PAGES
-from embedsearch.cli.options import is_quiet
-from embedsearch.cli.spaces import PairDisplay, open_spaces, parse_fields, split_transform
+from embedsearch.cli.options import is_quiet, parse_fields
+from embedsearch.cli.spaces import PairDisplay, open_spaces, split_transform
 from embedsearch.corpus import normal_id
 from embedsearch.errors import EncoderError, MissingExtra, OptionError, RecipeMismatch
-from embedsearch.pair_texts import pooled_dict, printed_table, result_dict
 from embedsearch.pairs.divergent import DivergentPairs, Search, Study
-from embedsearch.pairs.library import Library
-from embedsearch.pairs.nulls import Halves, halves
-from embedsearch.pairs.printed import PRINTED, Pooled, both_poolings, find_printed
+from embedsearch.pairs.divergent.library import Library
+from embedsearch.pairs.divergent.nulls import Halves, halves
+from embedsearch.pairs.divergent.printed import PRINTED, Pooled, both_poolings, find_printed
+from embedsearch.render.pairs import pooled_dict, printed_table, result_dict
+from embedsearch.render.tables import Table
 from embedsearch.store.space import Space, align
-from embedsearch.tables import Table
 
 LINE_EVERY = 10.0
 """Seconds."""

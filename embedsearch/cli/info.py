@@ -16,7 +16,7 @@ from embedsearch.cli.terminal import show
 @message_options
 def command(index: Path, format_: str | None) -> None:
     """Say what an index is and how far it is."""
-    from embedsearch import render
+    from embedsearch.render import results as render
     from embedsearch.store.info import store_info
 
     info = store_info(index)

@@ -16,9 +16,9 @@ def command(format_: str | None) -> None:
 
     Any folder of a model, GGUF file or hub id can be named as well, and openai:NAME for a model of a service.
     """
-    from embedsearch import render
     from embedsearch.encoders.models import NAMED_MODELS, NAMED_SERVICES
     from embedsearch.encoders.weights import find_local
+    from embedsearch.render import results as render
 
     listed = [(model, find_local(model) is not None) for model in NAMED_MODELS.values()]
     if format_ == "json":

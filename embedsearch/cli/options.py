@@ -72,7 +72,8 @@ def model_options(function: F) -> F:
             "--model",
             envvar="EMBEDSEARCH_MODEL",
             metavar="NAME",
-            help="A named model (see `embedsearch models`), a folder, a GGUF file, or a hub id. [default: minilm]",
+            help="A named model (see `embedsearch models`), a folder, a GGUF file, a hub id, or openai:NAME for a model"
+            " of a service. [default: minilm]",
         ),
     ):
         function = option(function)
@@ -85,7 +86,7 @@ def corpus_options(function: F) -> F:
         click.option(
             "--dtype-stored",
             type=click.Choice(["float16", "float32"]),
-            help="Of the stored vectors. [default: float16]",
+            help="Of the stored vectors. [default: float16; of a file that embed writes, float32]",
         ),
         click.option("--transform", metavar="KIND", help="center, whiten:K, remove-top:K, truncate:D, or none."),
         click.option("--template", metavar="TEXT", help="What is embedded of a paper. [default: {abstract}]"),

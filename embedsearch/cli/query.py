@@ -136,7 +136,7 @@ def _say_if_partial(searcher: Searcher) -> None:
 
 
 def _show(found: list[SearchResult], format_: str, *, as_lines: bool, abstract: bool) -> None:
-    from embedsearch import render
+    from embedsearch.render import results as render
 
     if format_ == "json" and as_lines:
         click.echo("\n".join(render.to_json(render.result_dict(result), indent=None) for result in found))

@@ -77,8 +77,9 @@ def command(
     what every model makes of them. A space that is not binned by spreads more in each bin by construction: look at both
     with --bin-by both. A table of the numbers goes to standard output.
     """
-    from embedsearch import figure_files, plots
+    from embedsearch import plots
     from embedsearch.pairs.similarity import similarity_figure
+    from embedsearch.render import similarity as figure_files
 
     if bin_by != "reference" and not against:
         raise click.UsageError("Expected --against SPACE with --bin-by: there is one space to bin by.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from embedsearch.cli.options import is_quiet
+from embedsearch.cli.options import is_quiet, parse_fields
 from embedsearch.cli.pair_progress import PairDisplay
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ __all__ = [
     "PairDisplay",
     "against_option",
     "open_spaces",
-    "parse_fields",
     "sample_options",
     "space_options",
     "split_transform",
@@ -91,14 +90,6 @@ def sample_options(function: F) -> F:
 def space_options(function: F) -> F:
     """--against and the options of `sample_options`."""
     return against_option(sample_options(function))
-
-
-def parse_fields(fields: Sequence[str]) -> dict[str, str]:
-    """OURS=THEIRS of the command line as a mapping; a usage error for anything else."""
-    for field in fields:
-        if "=" not in field:
-            raise click.BadParameter(f"expected OURS=THEIRS, found {field!r}", param_hint="--field")
-    return {ours: theirs for ours, _, theirs in (field.partition("=") for field in fields)}
 
 
 def split_transform(path: str | Path) -> tuple[str, str | None]:

@@ -124,6 +124,6 @@ def _said(error: openai.APIStatusError, key: str) -> str:
     """ ": ..." with what the service says, on one line, without keys; "" where it says nothing."""
     body = error.body
     text = str(body.get("message") or "") if isinstance(body, dict) else str(body or "")
-    text = re.sub(r"\bsk-\S+|(?i:bearer)\s+\S+", "(a key)", text.replace(key, "(the key)") if key != "none" else text)
+    text = re.sub(r"\bsk-\S+|(?i:bearer)\s+\S+", "(a key)", text.replace(key, "(key)") if key != "none" else text)
     text = " ".join(text.split())
     return f": {text[:MOST_CHARACTERS].rstrip('.')}" if text else ""

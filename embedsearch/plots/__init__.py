@@ -5,7 +5,7 @@ bytes for the same input.
 """
 
 from embedsearch.plots.figure import STYLES, check_parts, similarity_figure
-from embedsearch.plots.saving import FORMATS, check_figure_path, save_figure, write_file
+from embedsearch.plots.saving import FORMATS, check_figure_path, save_figure
 from embedsearch.plots.style import (
     FONT,
     GREY,
@@ -42,5 +42,4 @@ __all__ = [
     "save_figure",
     "similarity_figure",
     "text_width",
-    "write_file",
 ]

@@ -9,7 +9,7 @@ from embedsearch.pairs.figure import RAW, Panel, SimilarityFigure
 from embedsearch.pairs.moments import Estimate
 from embedsearch.plots.sheet import SWATCH, Sheet
 from embedsearch.plots.style import GREY, LOOKS, SMALL, elided, text_width
-from embedsearch.tables import shown
+from embedsearch.render.tables import shown
 
 ROW, LINE = 0.155, 0.13
 GAP, WIDE_GAP = 0.12, 0.5

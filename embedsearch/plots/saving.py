@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
+import tempfile
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from embedsearch.errors import OptionError
 from embedsearch.plots.style import journal_style
+from embedsearch.store.atomic import write_bytes
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -25,35 +26,24 @@ def check_figure_path(path: Path) -> None:
     """Raise OptionError where a figure cannot be called `path`, or not be written there: before hours of counting."""
     if path.suffix.lower() not in FORMATS:
         raise OptionError(f"expected a figure named *{', *'.join(FORMATS)}, found {path.name!r}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
     if path.is_dir():
         raise OptionError(f"expected to write a figure to {path}, found a folder of that name")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise OptionError(f"expected to write a figure to {path}, found: Permission denied")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Made and taken away again: permissions alone do not tell (who is root may do all, and /proc takes nothing).
+        with tempfile.NamedTemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OptionError(f"expected to write a figure to {path}, found: {error.strerror or error}") from error
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure in the format that the suffix of `path` names; the folder is made if it is not there.
 
-    Raises OptionError for another suffix or a path that cannot be written.
+    Raises OptionError for another suffix, and that or StoreError where it cannot be written.
     """
     check_figure_path(path)
     drawn, format = io.BytesIO(), path.suffix.lower()
     with journal_style():
         figure.savefig(drawn, format=format[1:], metadata=_UNSTAMPED[format])
-    write_file(path, drawn.getvalue())
-
-
-def write_file(path: Path, data: bytes | str) -> None:
-    """Write a file whole; raises OptionError where it cannot be written."""
-    try:
-        path.write_bytes(data.encode() if isinstance(data, str) else data)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> OptionError:
-    return OptionError(f"expected to write a figure to {path}, found: {error.strerror or error}")
+    write_bytes(path, drawn.getvalue())

@@ -10,6 +10,8 @@ import msgspec
 from embedsearch.ann import choose_kind
 from embedsearch.corpus import sample_path
 from embedsearch.encoders import Encoder, ModelSpec, Recipe
+from embedsearch.encoders.openai import ServiceEncoder
+from embedsearch.encoders.services import SERVICE_MODELS
 from embedsearch.errors import RecipeMismatch
 from embedsearch.stages.given import GivenVectors
 from embedsearch.stages.ingest import Having, index_words, read_corpus, source_of
@@ -45,7 +47,7 @@ def begin(
 ) -> Begun:
     """Choose or make the generation. Raises RecipeMismatch where the store is another and may not be replaced."""
     if asked := options.transform_over(None):
-        TransformSpec.parse(asked).check(dim=encoder.dim)
+        TransformSpec.parse(asked).check(dim=_known_dim(encoder))
     made = _template_of(encoder)
     if made is not None and options.template not in (None, made):
         raise RecipeMismatch(f"expected vectors of the template {options.template!r}, found those of {made!r}")
@@ -112,7 +114,7 @@ class _Reading:
         folder, known, options = self.writer.folder, self.known, self.options
         n_papers = len(Catalogue(folder / papers.name))
         if fitted := options.transform_over(known.transform if known else None):
-            TransformSpec.parse(fitted).check(dim=self.encoder.dim, n_papers=n_papers)
+            TransformSpec.parse(fitted).check(dim=_known_dim(self.encoder), n_papers=n_papers)
         return Generation(
             number=number,
             created=now(),
@@ -130,6 +132,14 @@ class _Reading:
             papers=papers,
             keywords=index_words(folder, papers, number=number, progress=self.progress),
         )
+
+
+def _known_dim(encoder: Encoder) -> int | None:
+    """The length of its vectors; None where a service would be asked, which nobody has agreed to yet."""
+    if isinstance(encoder, ServiceEncoder):
+        model = SERVICE_MODELS.get(encoder.model)
+        return model.dim if model else None
+    return encoder.dim
 
 
 def _note_of(encoder: Encoder) -> VectorsNote | None:
@@ -179,7 +189,7 @@ def _adjusted(writer: StoreWriter, known: Generation, options: BuildOptions, enc
     """
     if (asked := options.transform_over(known.transform)) != known.transform:
         if asked:
-            TransformSpec.parse(asked).check(dim=encoder.dim, n_papers=known.n_papers)
+            TransformSpec.parse(asked).check(dim=_known_dim(encoder), n_papers=known.n_papers)
         known = writer.update(msgspec.structs.replace(known, transform=asked))
     if options.ann is not None and options.ann.value != known.ann_kind:
         known = writer.update(msgspec.structs.replace(known, ann_kind=options.ann.value, ann=None, complete=False))

@@ -19,6 +19,7 @@ from embedsearch.store.manifest import Generation, Shard
 from embedsearch.store.vectors import write_shard
 from embedsearch.store.writer import StoreWriter
 from embedsearch.texts import Template
+from embedsearch.transform import TransformSpec
 
 
 def embed(writer: StoreWriter, generation: Generation, encoder: Encoder, *, progress: Progress) -> Generation:
@@ -32,6 +33,8 @@ def embed(writer: StoreWriter, generation: Generation, encoder: Encoder, *, prog
             f"expected vectors of {generation.dim} numbers, as {writer.folder} has them, found that the model makes"
             f" {encoder.dim}: is another served under its name? Serve the old one again, or begin anew with --overwrite"
         )
+    if generation.transform is not None:  # sooner where the dimension was known: a service is asked here
+        TransformSpec.parse(generation.transform).check(dim=encoder.dim, n_papers=generation.n_papers)
     _check_space(writer, generation, encoder.dim)
     (writer.folder / "vectors").mkdir(exist_ok=True)
     texts = _Texts(Catalogue(writer.folder / generation.papers.name), Template.parse(generation.template), generation)

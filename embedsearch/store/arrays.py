@@ -138,7 +138,8 @@ class Collector:
                 unit = unit_rows(block)
             except BadVector as error:
                 i = first + error.position
-                found = "zero" if not np.any(rows[i]) else "NaN or infinity"
+                too_far = "numbers that are too large or too small to be squared"
+                found = "zero" if not np.any(rows[i]) else too_far if np.isfinite(rows[i]).all() else "NaN or infinity"
                 message = f"{self.name}, {where(i)}, paper {normal[i]}: expected a finite vector that is not zero"
                 raise BadVector(f"{message}, found {found}", position=len(self.ids)) from None
             for i, row in enumerate(unit, first):
@@ -182,6 +183,8 @@ def normal_text(id: object, place: str) -> str:
         raise SpaceError(
             f"{place}: expected text as an id, found a number: so 0704.0010 loses its zeros; write ids as text"
         )
+    if isinstance(id, (bool, list, dict)):
+        raise SpaceError(f"{place}: expected text as an id, found a {type(id).__name__}")
     return normal_id(text).id
 
 

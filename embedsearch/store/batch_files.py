@@ -9,7 +9,7 @@ import msgspec
 
 from embedsearch.errors import SpaceError
 from embedsearch.store.arrays import Collector, VectorFile
-from embedsearch.store.vector_columns import plain, row_of
+from embedsearch.store.vector_columns import broken_values, plain, row_of
 
 log = logging.getLogger("embedsearch")
 
@@ -43,8 +43,9 @@ def read_batch(name: str, number: int, record: Record, others: Iterator[tuple[in
     """
     collector, models, failed = Collector(name), dict[str, None](), list[str]()
     while True:
-        id, place = plain(record.get("custom_id")), f"{name}, line {number}"
-        body = _body(place, record)
+        place = f"{name}, line {number}"
+        with broken_values(place):
+            id, body = plain(record.get("custom_id")), _body(place, record)
         if isinstance(body, str):
             failed.append(f"line {number}, {id}: {body}")
         elif len(body.data) != 1:

@@ -16,7 +16,7 @@ from embedsearch.corpus.streams import Stream
 from embedsearch.errors import SpaceError
 from embedsearch.store.arrays import Collector, VectorFile
 from embedsearch.store.batch_files import Record, add_value, is_answer, read_batch
-from embedsearch.store.vector_columns import Chosen, choose, plain
+from embedsearch.store.vector_columns import Chosen, broken_values, choose, plain
 
 _raw = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -29,7 +29,8 @@ def read_json(path: Path, fields: Mapping[str, str]) -> VectorFile:
         for number, record in lines:
             if not reader.is_begun and is_answer(record):
                 return read_batch(path.name, number, record, lines)
-            reader.add(number, record)
+            with broken_values(f"{path.name}, line {number}"):
+                reader.add(number, record)
     return reader.finish()
 
 

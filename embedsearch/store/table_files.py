@@ -32,7 +32,7 @@ def read_parquet(path: Path, fields: Mapping[str, str]) -> VectorFile:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[chosen.id, chosen.vector]):
                 _add(collector, first, batch.column(chosen.id).to_pylist(), batch.column(chosen.vector))
                 first += len(batch)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SpaceError(f"{path.name}: expected Parquet, found: {' '.join(str(error).split())[:200]}") from None
     noted = metadata.get(b"model")
     return collector.as_file(noted.decode("utf-8", "replace") if noted else None, recipe_of(metadata.get(b"recipe")))
@@ -52,6 +52,8 @@ def _chosen(name: str, file: Any, fields: Mapping[str, str]) -> Chosen:
         of = _stored(schema.field(column).type)
         return _is_list(of) and (types.is_floating(of.value_type) or types.is_integer(of.value_type))
 
+    if twice := next((column for column in schema.names if schema.names.count(column) > 1), None):
+        raise SpaceError(f"{name}: expected columns of different names, found {twice!r} again")
     chosen = choose(name, schema.names, fields, first=first, is_vector=is_vector)
     if types.is_floating(schema.field(chosen.id).type):
         raise SpaceError(
@@ -59,7 +61,7 @@ def _chosen(name: str, file: Any, fields: Mapping[str, str]) -> Chosen:
             " as text"
         )
     of = _stored(schema.field(chosen.vector).type)
-    if not (is_vector(chosen.vector) or types.is_string(of) or types.is_large_string(of)):
+    if not (is_vector(chosen.vector) or types.is_string(of) or types.is_large_string(of) or types.is_string_view(of)):
         raise SpaceError(f"{name}: expected lists of numbers in {chosen.vector!r}, found the type {of}")
     return chosen
 

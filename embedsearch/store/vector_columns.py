@@ -6,7 +6,8 @@ import base64
 import binascii
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +108,17 @@ def _is_arxiv(value: object) -> bool:
 def plain(value: object) -> object:
     """A value of a record as Python has it."""
     return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+
+
+@contextmanager
+def broken_values(place: str) -> Iterator[None]:
+    """Turn what `plain` raises into a SpaceError: a record is split into its values before these are read."""
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise SpaceError(f"{place}: expected UTF-8, found other bytes") from None
+    except msgspec.DecodeError as error:
+        raise SpaceError(f"{place}: expected JSON, found a value that cannot be read ({error})") from None
 
 
 def row_of(value: object) -> NDArray[Any]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from embedsearch.errors import OptionError, PaperNotFound
-from embedsearch.pairs.describing import Describer
-from embedsearch.pairs.divergence import Closer, Divergence, Measure
-from embedsearch.pairs.greedy import count_at_least, most_divergent
-from embedsearch.pairs.library import Library
-from embedsearch.pairs.nulls import CopulaNull, Halves
+from embedsearch.pairs.divergent.describing import Describer
+from embedsearch.pairs.divergent.divergence import Closer, Divergence, Measure
+from embedsearch.pairs.divergent.greedy import count_at_least, most_divergent
+from embedsearch.pairs.divergent.library import Library
+from embedsearch.pairs.divergent.nulls import CopulaNull, Halves
+from embedsearch.pairs.divergent.selecting import Found, Pool
 from embedsearch.pairs.scan import Progress, scan_pairs
-from embedsearch.pairs.selecting import Found, Pool
 from embedsearch.records import PairRecord
 from embedsearch.scores import Float32, Rows
 from embedsearch.store.space import Space

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from embedsearch.errors import OptionError
-from embedsearch.pairs.divergence import BINNING_ERROR, Bounds, Closer
+from embedsearch.pairs.divergent.divergence import BINNING_ERROR, Bounds, Closer
+from embedsearch.pairs.divergent.selecting import RESCORED, SPARE, Block, Found, Heap, Pool, blocks
 from embedsearch.pairs.histograms import Counts
 from embedsearch.pairs.scan import Progress
-from embedsearch.pairs.selecting import RESCORED, SPARE, Block, Found, Heap, Pool, blocks
 from embedsearch.scores import Float64, Mask, product_margin
 
 

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from embedsearch.compare_tables import LABELS, cka_label, labels
 from embedsearch.pairs.compare import CENTRED, RAW, Comparison
-from embedsearch.pairs.measured import NORMAL_95, Measured
+from embedsearch.pairs.compare.measured import NORMAL_95, Measured
 from embedsearch.pairs.moments import Estimate
 from embedsearch.plots import FONT, GREY, LOOKS, PALE, SMALL, TWO_COLUMNS, elided, journal_style, text_width
+from embedsearch.render.comparison import LABELS, cka_label, labels
 
 PER_ROW = 3
 ROW = 0.2

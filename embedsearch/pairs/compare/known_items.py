@@ -15,7 +15,7 @@ from embedsearch.encoders.services import is_service
 from embedsearch.encoders.weights import find_local
 from embedsearch.errors import ModelNotFound
 from embedsearch.keywords import clean
-from embedsearch.pairs.neighbours import Positions
+from embedsearch.pairs.compare.neighbours import Positions
 from embedsearch.scores import Float32, Float64, unit_rows
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.manifest import Generation, read_manifest

@@ -7,10 +7,10 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from embedsearch.pair_texts import heading, shown_titles
 from embedsearch.pairs.divergent import DivergentPairs
 from embedsearch.plots import FONT, GREY, PALE, SMALL, TWO_COLUMNS, elided, journal_style, save_figure
 from embedsearch.records import PairRecord
+from embedsearch.render.pairs import heading, shown_titles
 
 COLOURS = ("#0072B2", "#D55E00")
 """Of the first and the second space, Okabe & Ito's blue and vermilion; their marks are filled and open."""

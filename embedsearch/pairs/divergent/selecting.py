@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embedsearch.errors import OptionError
-from embedsearch.pairs.divergence import BINNING_ERROR, Bins, Bounds, Closer, Divergence
+from embedsearch.pairs.divergent.divergence import BINNING_ERROR, Bins, Bounds, Closer, Divergence
 from embedsearch.pairs.scan import Progress
 from embedsearch.scores import Float32, Float64, Mask, Rows, product_margin
 

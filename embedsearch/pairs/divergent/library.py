@@ -10,7 +10,7 @@ import numpy as np
 
 from embedsearch.encoders import Compute, Encoder
 from embedsearch.errors import PaperNotFound
-from embedsearch.pairs.reasons import shared_terms
+from embedsearch.pairs.divergent.reasons import shared_terms
 from embedsearch.records import SharedTerm
 from embedsearch.scores import Float32, Mask
 from embedsearch.search import Searcher

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embedsearch.pairs.measured import UNKNOWN, Measured, from_influence
+from embedsearch.pairs.compare.measured import UNKNOWN, Measured, from_influence
 from embedsearch.scores import BLOCK_ROWS, Float32, Float64, unit_rows
 
 

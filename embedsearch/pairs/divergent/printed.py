@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from embedsearch.encoders import Encoder, Role
 from embedsearch.errors import PaperNotFound
-from embedsearch.pairs.library import Library
+from embedsearch.pairs.divergent.library import Library
 from embedsearch.scores import Float32, cosines
 
 

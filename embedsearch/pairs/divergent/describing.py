@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from embedsearch.pairs.divergence import Closer, Divergence
-from embedsearch.pairs.library import Library
-from embedsearch.pairs.selecting import Found
+from embedsearch.pairs.divergent.divergence import Closer, Divergence
+from embedsearch.pairs.divergent.library import Library
+from embedsearch.pairs.divergent.selecting import Found
 from embedsearch.records import PairRecord
 from embedsearch.scores import Float32, cosines
 from embedsearch.store.catalogue import StoredPaper

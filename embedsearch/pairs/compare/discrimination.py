@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from embedsearch.pairs.compare.measured import UNKNOWN, Measured, from_left_out
 from embedsearch.pairs.histograms import Marginal
-from embedsearch.pairs.measured import UNKNOWN, Measured, from_left_out
 from embedsearch.scores import BLOCK_ROWS, Float32, Float64
 
 

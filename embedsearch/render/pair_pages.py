@@ -9,7 +9,9 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
-from embedsearch.pair_texts import (
+from embedsearch.pairs.divergent import DivergentPairs
+from embedsearch.records import PairRecord
+from embedsearch.render.pairs import (
     about,
     chance,
     heading,
@@ -21,9 +23,7 @@ from embedsearch.pair_texts import (
     summary,
     why,
 )
-from embedsearch.pairs.divergent import DivergentPairs
-from embedsearch.records import PairRecord
-from embedsearch.render import arxiv_url
+from embedsearch.render.results import arxiv_url
 
 Lists = list[tuple[str, tuple[PairRecord, ...]]]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from embedsearch.pairs.measured import Measured
+from embedsearch.pairs.compare.measured import Measured
+from embedsearch.pairs.compare.panel import Options
 from embedsearch.pairs.moments import Estimate
-from embedsearch.pairs.panel import Options
 
 RAW, CENTRED = "raw", "centred"
 PANELS = (RAW, CENTRED)

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from embedsearch import tables
-from embedsearch.pairs.compare import PANELS, QUANTILES, Comparison, PairMeasures, PanelMeasures
-from embedsearch.pairs.measured import NORMAL_95, Measured
+from embedsearch.pairs.compare import PANELS, QUANTILES, Comparison
+from embedsearch.pairs.compare.comparison import PairMeasures, PanelMeasures
+from embedsearch.pairs.compare.measured import NORMAL_95, Measured
 from embedsearch.pairs.moments import Estimate
-from embedsearch.tables import Column, Table
+from embedsearch.render import tables
+from embedsearch.render.tables import Column, Table
 
 LABELS = {
     "effective_rank": "effective rank",

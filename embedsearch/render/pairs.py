@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from embedsearch.pairs.divergent import DivergentPairs
-from embedsearch.pairs.printed import PRINTED, Pooled
+from embedsearch.pairs.divergent.printed import PRINTED, Pooled
 from embedsearch.records import PairRecord
-from embedsearch.render import arxiv_url
-from embedsearch.tables import Column, Table, printable
+from embedsearch.render.results import arxiv_url
+from embedsearch.render.tables import Column, Table, printable
 
 
 def record_dict(record: PairRecord) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedsearch.errors import BadVector, OptionError
-from embedsearch.pairs.comparison import (
+from embedsearch.pairs.compare.comparison import (
     CENTRED,
     PANELS,
     QUANTILES,
@@ -25,11 +25,11 @@ from embedsearch.pairs.comparison import (
     PanelMeasures,
     SpaceMeasures,
 )
-from embedsearch.pairs.known_items import KnownItems, reciprocal_ranks
-from embedsearch.pairs.measured import UNKNOWN, Measured, from_influence
+from embedsearch.pairs.compare.known_items import KnownItems, reciprocal_ranks
+from embedsearch.pairs.compare.measured import UNKNOWN, Measured, from_influence
+from embedsearch.pairs.compare.panel import Options, PanelResult, measure_panel, work_of_panel
+from embedsearch.pairs.compare.spectrum import Spectrum, centred, spectrum, without_leading
 from embedsearch.pairs.moments import Estimate, Moments, cka, moments, pearson
-from embedsearch.pairs.panel import Options, PanelResult, measure_panel, work_of_panel
-from embedsearch.pairs.spectrum import Spectrum, centred, spectrum, without_leading
 from embedsearch.scores import Float32
 from embedsearch.store.space import Space
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embedsearch import tables
 from embedsearch.pairs.figure import RAW, Panel, SimilarityFigure
 from embedsearch.pairs.moments import Estimate
-from embedsearch.plots import write_file
-from embedsearch.tables import Column, Table
+from embedsearch.render import tables
+from embedsearch.render.tables import Column, Table
+from embedsearch.store.atomic import write_bytes
 
 
 def space_table(data: SimilarityFigure) -> Table:
@@ -118,10 +118,10 @@ def write_data(data: SimilarityFigure, path: Path, *, about: Mapping[str, Any], 
     `about` says how they were made (seed, command). Raises OptionError where they cannot be written.
     """
     written = [path.with_suffix(".json")]
-    write_file(written[0], compact_json({**about, **data.as_dict()}) + "\n")
+    write_bytes(written[0], (compact_json({**about, **data.as_dict()}) + "\n").encode())
     if csv:
         written.append(path.with_suffix(".csv"))
-        write_file(written[1], tables.to_text(long_table(data), "csv"))
+        write_bytes(written[1], tables.to_text(long_table(data), "csv").encode())
     return written
 
 

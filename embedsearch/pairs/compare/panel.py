@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embedsearch.pairs.discrimination import auc
-from embedsearch.pairs.measured import UNKNOWN, Measured, from_halves, half_samples
-from embedsearch.pairs.neighbours import Neighbours, category_hits, hubness, nearest, overlap, within
+from embedsearch.pairs.compare.discrimination import auc
+from embedsearch.pairs.compare.measured import UNKNOWN, Measured, from_halves, half_samples
+from embedsearch.pairs.compare.neighbours import Neighbours, category_hits, hubness, nearest, overlap, within
 from embedsearch.pairs.scan import PairScan, scan_pairs
 from embedsearch.scores import Float32, Mask
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from embedsearch.encoders import Encoder, Role
 from embedsearch.errors import OptionError
-from embedsearch.pairs.divergence import Closer, Divergence, Measure
+from embedsearch.pairs.divergent.divergence import Closer, Divergence, Measure
 from embedsearch.records import Paper
 from embedsearch.scores import Float32, Float64
 from embedsearch.sentences import sentences

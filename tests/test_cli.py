@@ -177,7 +177,7 @@ def test_a_bad_corpus_is_one_line_and_leaves_no_index(tmp_path: Path, name: str)
         (("similarity-plot", "--index", "nowhere"), "expected an index at nowhere"),
         (("similarity-plot", "--index", "i", "--sample", "51"), "expected a sample of at most 50 papers, all"),
         (("similarity-plot", "--index", "i", "--out", "x.gif"), "expected a figure named"),
-        (("similarity-plot", "--index", "i", "--out", "/proc/x.png"), "expected to write a figure to /proc/x.png"),
+        (("similarity-plot", "--index", "i", "--out", "/proc/x.png"), "expected to write /proc/x.png"),
         (("build-index", "papers.jsonl", "--index", "j", "--model", "minlm"), "minilm"),
         (("build-index", "papers.jsonl", "--index", "j", "--template", "{titel}"), "titel"),
         (("build-index", "papers.jsonl", "--index", "j", "--transform", "bleach"), "expected a transform"),
@@ -235,8 +235,11 @@ def test_a_newer_format(tmp_path: Path) -> None:
     assert "found format 2: update embedsearch" in fails("query", "x", "--index", tmp_path, cwd=tmp_path)
 
 
-def test_a_closed_pipe_ends_quietly(fake: Path) -> None:
-    command = f"{sys.executable} -m embedsearch query star gas dust --index i --mode keyword -k 50 --abstract | head -1"
+@pytest.mark.parametrize("n", [1, 100])
+def test_a_closed_pipe_ends_quietly(fake: Path, n: int) -> None:
+    """Also where the output is more than a pipe holds, so that writing fails and not only closing."""
+    queries = "star gas dust " * n
+    command = f"{sys.executable} -m embedsearch query {queries} --index i --mode keyword -k 50 --format csv | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=fake, capture_output=True, check=False)
     assert done.returncode == 0
     assert done.stderr == b""
@@ -277,6 +280,22 @@ def test_interrupted_is_130_and_a_second_writer_is_told(fake: Path) -> None:
     assert process.returncode == 130
     assert "Interrupted. What was finished is kept" in stderr.decode()
     assert "Traceback" not in stderr.decode()
+
+
+@pytest.mark.parametrize(("command", "kept"), [("embed", True), ("build-index", True), ("compare", False)])
+def test_only_commands_that_go_on_say_so(command, kept, monkeypatch, capsys):
+    from embedsearch.cli import main
+
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.cli, "main", interrupted)
+    monkeypatch.setattr("sys.argv", ["embedsearch", command])
+    with pytest.raises(SystemExit, match="130"):
+        main.main()
+    error = capsys.readouterr().err
+    assert "Interrupted." in error
+    assert ("goes on from there" in error) == kept
 
 
 def test_help_names_every_command_and_loads_nothing(fake: Path) -> None:

@@ -141,7 +141,9 @@ def test_a_figure_that_cannot_be_is_refused_beforehand(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("n_spaces", [1, 2, 4])
-@pytest.mark.parametrize("names", ["m", "organisation/a-very-long-name-of-a-model-that-goes-on-and-on"])
+@pytest.mark.parametrize(
+    "names", ["m", "organisation/a-very-long-name-of-a-model-that-goes-on-and-on", f"model_{'xyz_' * 20}"]
+)
 def test_no_texts_of_the_figure_meet(n_spaces: int, names: str) -> None:
     figure = comparison_figure(made(n_spaces, names=names))
     figure.canvas.draw()
@@ -172,4 +174,4 @@ def test_spaces_of_one_model_are_told_apart() -> None:
     ids = ["a", "b", "c", "d"]
     rows = unit_rows(np.random.default_rng(0).normal(size=(4, 3)))
     spaces = [Space.of(ids, rows, name=name, model_name="m") for name in ("x", "y", "y")]
-    assert compare_tables.labels(compare(spaces)) == ["m [x]", "m [y] 2", "m [y] 3"]
+    assert compare_tables.labels(compare(spaces)) == ["m [x]", "m [y] (1)", "m [y] (2)"]

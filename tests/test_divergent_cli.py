@@ -67,6 +67,18 @@ def test_json(home, by):
     assert len({id for pair in found["first"] for id in pair["ids"]}) == 8  # each paper once
 
 
+def test_a_space_without_any_spread_is_json_too(home):
+    ids = [record["id"] for record in corpora.records(40)]
+    np.savez(home / "flat.npz", ids=np.array(ids), vectors=np.eye(1, 4, dtype=np.float32).repeat(40, axis=0))
+    found = json.loads(ask(home, "-n", "2", "--format", "json", against="flat.npz"))
+    assert found["spearman"] is None
+    assert [pair["n_expected"] for pair in found["first"]] == [None, None]
+    told = " ".join(ask(home, "-n", "2", against="flat.npz").split())
+    assert "Spearman correlation –" in told
+    assert "an unknown number expected" in told
+    assert " nan" not in told
+
+
 def test_a_table_fits_a_terminal(home):
     shown = ask(home, "-n", "3")
     assert max(len(line) for line in shown.splitlines()) <= 100
@@ -204,7 +216,16 @@ def test_what_cannot_be_done(home, arguments, told):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("one",), ("a", "b", "--paper"), ("a", "b", "--category", "x"), ("-n", "0"), ("--by", "size")]
+    "arguments",
+    [
+        ("one",),
+        ("a", "b", "--paper"),
+        ("a", "b", "--category", "x"),
+        ("-n", "0"),
+        ("--by", "size"),
+        ("--min-cosine", "nan"),
+        ("--min-cosine", "2"),
+    ],
 )
 def test_a_wrong_command_line(home, arguments):
     ask(home, *arguments, code=2)

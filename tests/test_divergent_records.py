@@ -6,17 +6,20 @@ import corpora
 import numpy as np
 import pytest
 from fake_encoder import FakeEncoder
+from matplotlib.text import Text
 
 from embedsearch.build import BuildOptions, build_index
 from embedsearch.encoders import Compute, ModelSpec, Role, open_encoder
 from embedsearch.errors import OptionError, PaperNotFound
 from embedsearch.pairs.divergent import Search, Study
-from embedsearch.pairs.divergent.describing import neighbour_rank
+from embedsearch.pairs.divergent.describing import Describer, neighbour_rank
 from embedsearch.pairs.divergent.divergence import Closer
 from embedsearch.pairs.divergent.library import Library
 from embedsearch.pairs.divergent.nulls import Halves
 from embedsearch.pairs.divergent.printed import PRINTED, both_poolings, find_printed
 from embedsearch.pairs.divergent.reasons import shared_terms
+from embedsearch.pairs.divergent.selecting import Found
+from embedsearch.plots.pairs import save_pairs
 from embedsearch.records import SharedTerm
 from embedsearch.scores import cosines, unit_rows
 from embedsearch.store.space import Space
@@ -55,6 +58,23 @@ def test_a_record_says_what_both_spaces_make_of_a_pair():
     assert [r.rank for r in result.first] == [1, 2, 3, 4, 5]
     assert [r.n_at_least for r in result.first] == sorted(r.n_at_least for r in result.first)
     assert [r.n_expected for r in result.first] == sorted(r.n_expected for r in result.first)
+
+
+def test_cosines_of_few_papers_are_kept(monkeypatch):
+    a, b = spaces()
+    study = Study.of([a, b])
+    expected = study.search(Search(n=30, per_paper=None))
+    monkeypatch.setattr("embedsearch.pairs.divergent.describing.REMEMBERED", 2)
+    assert study.search(Search(n=30, per_paper=None)) == expected
+    describer = Describer(study.vectors, study.ids, study.divergence, None)
+    found = Found(first=np.arange(20), second=np.arange(20, 40), divergence=np.zeros(20), tie=np.zeros(20, np.int64))
+    describer.records(found, Closer.FIRST)
+    assert len(describer._seen) <= 2
+
+
+def test_a_space_against_itself_has_two_labels():
+    a, _ = spaces()
+    assert Study.of([a, a]).labels == ("a [a] (1)", "a [a] (2)")
 
 
 def test_the_order_of_the_corpus_does_not_matter():
@@ -177,3 +197,19 @@ def test_the_model_cards_pooling_is_another_with_padding_alone():
     assert pooled.as_card_two[0] == pytest.approx(float(card[0] @ card[1]), abs=1e-5)
     assert "minilm: nearest to the printed figures is" in pooled.nearer
     assert both_poolings(FakeEncoder(), [("gas", "star")] * 2, label="fake") is None
+
+
+@pytest.mark.parametrize("measure", ["rank", "conditional"])
+def test_long_names_stay_within_the_figure(measure, monkeypatch, tmp_path):
+    a, b = spaces()
+    names = (f"model_{'xyz_' * 30}0", f"model_{'xyz_' * 30}1")
+    study = Study([a.vectors, b.vectors], a.ids, labels=names, measure=measure)
+    drawn = []
+    monkeypatch.setattr("embedsearch.plots.pairs.save_figure", lambda figure, path: drawn.append(figure))
+    save_pairs(study.search(Search(n=2)), tmp_path / "x.png")
+    figure = drawn[0]
+    figure.canvas.draw()
+    cosines_at = min(t.get_window_extent().x0 for t in figure.findobj(Text) if t.get_text() == "cosines")
+    headings = [t.get_window_extent() for t in figure.findobj(Text) if " finds " in t.get_text()]
+    assert len(headings) == 2
+    assert max(box.x1 for box in headings) < cosines_at

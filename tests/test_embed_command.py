@@ -113,6 +113,14 @@ def test_what_is_there_is_replaced_only_when_asked(home: Path) -> None:
     assert Space.open(home / "s.npz").recipe["weights"] == Named("other").recipe.weights
 
 
+def test_messages_name_the_option_that_there_is(home: Path) -> None:
+    (home / "mine").mkdir()
+    (home / "mine" / "notes").touch()
+    assert "found notes; name a folder of its own with --out" in embed(home, "--out", "mine").stderr
+    assert embed(home, "--out", "s").returncode == 0
+    assert "name another --out" in embed(home, "--out", "s", encoder=Named("other")).stderr
+
+
 @pytest.mark.parametrize("name", ["s.csv", "s.jsonl.gz", "s.txt"])
 def test_a_file_that_is_not_written(home: Path, name: str) -> None:
     done = embed(home, "--out", name)

@@ -198,6 +198,8 @@ def test_the_commands(papers: Path, file: Path, tmp_path: Path) -> None:
     shown = " ".join(info.stdout.split())  # a long path may break the line anywhere
     assert "ada.npz: no recipe" in shown
     assert "10 without a vector" in shown
+    assert "not known" in shown
+    assert "up to 0 tokens" not in shown
     assert store_info(tmp_path / "i").as_dict()["vectors"]["model"] == "ada"
     assert json.loads(run("info", "--index", "i", "--format", "json", cwd=tmp_path).stdout)["vectors"]["model"] == "ada"
     plain = run("query", "star", "--index", "i", cwd=tmp_path)
@@ -237,6 +239,10 @@ def test_columns_are_named_and_a_dry_run_refused(papers: Path, tmp_path: Path) -
     named = ["--vector-field", "embedding=abstract-embeddings"]
     done = run("build-index", papers, "--vectors", "v.jsonl", *named, "--index", "i", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    done = run("build-index", papers, *named, "--index", "j", cwd=tmp_path)
+    assert (done.returncode, "Expected --vectors SPACE beside" in done.stderr) == (2, True)
+    done = run("build-index", papers, "--vectors", "i", *named, "--index", "j", cwd=tmp_path)
+    assert "expected a file of vectors for --vector-field, found an index" in done.stderr
     done = run("build-index", papers, "--vectors", "v.jsonl", "--dry-run", cwd=tmp_path)
     assert done.returncode == 2
     assert issubclass(SpaceError, ValueError)

@@ -76,6 +76,20 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(done) == 32 * 90 + 32 * 58 + 26 * 26
 
 
+def test_a_few_papers_have_an_error_too() -> None:
+    """Two groups of two: each paper has half of the pairs of either kind."""
+    vectors, _ = draw(4, 5, 0.0)
+    error = measure(vectors, np.array([0, 0, 1, 1])).error
+    assert 0 <= error < 2
+
+
+def test_no_error_where_one_paper_has_all_pairs_of_a_kind() -> None:
+    vectors, _ = draw(5, 6, 0.0)
+    found = measure(vectors, np.array([0, 0, 1, 2, 3]))
+    assert 0 <= found.value <= 1
+    assert np.isnan(found.error)
+
+
 def test_pairs_of_one_kind_alone_tell_nothing() -> None:
     vectors, _ = draw(20, 4, 1.0)
     assert np.isnan(measure(vectors, np.zeros(20, np.int64)).value)

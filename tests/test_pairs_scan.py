@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from pair_spaces import brute_force, counted_brutally, rotated, two_spaces
-from scipy.stats import mannwhitneyu, spearmanr
+from scipy.stats import spearmanr
 
 from embedsearch.device import PairEngine
 from embedsearch.errors import OptionError
 from embedsearch.pairs import binned, engine, scan
 from embedsearch.pairs.binned import bin_pairs
 from embedsearch.pairs.grids import Grid, regrid
-from embedsearch.pairs.histograms import Joint, Marginal, auc
+from embedsearch.pairs.histograms import Joint, Marginal
 from embedsearch.pairs.scan import PairScan, scan_pairs
 from embedsearch.scores import Float32, Float64, product_margin, unit_rows
 
@@ -133,8 +133,7 @@ def test_pairs_of_one_group_are_counted_apart(spaces: list[Float32]) -> None:
         cosines = brute_force(rows)
         assert mine.n_pairs == same.sum()
         assert every.n_pairs == found.n_pairs
-        exact = mannwhitneyu(cosines[same], cosines[~same]).statistic / same.sum() / (~same).sum()
-        assert auc(mine, every) == pytest.approx(exact, abs=1e-5)
+        np.testing.assert_allclose(mine.quantile([0.1, 0.5]), np.quantile(cosines[same], [0.1, 0.5]), atol=1e-3)
 
 
 def test_identical_papers_have_one_cosine() -> None:
@@ -226,8 +225,6 @@ def test_what_cannot_be_counted_is_refused() -> None:
         bin_pairs([a], np.array([0.5, 0.1]))
     with pytest.raises(OptionError, match="no device 'abacus' here"):
         engine.open_engine([a], device="abacus")
-    with pytest.raises(OptionError, match="same bins"):
-        auc(scan_pairs([a]).marginals[0], scan_pairs([b]).marginals[0])
 
 
 def test_progress_ends_with_all_pairs(spaces: list[Float32]) -> None:
@@ -235,3 +232,13 @@ def test_progress_ends_with_all_pairs(spaces: list[Float32]) -> None:
     found = scan_pairs(spaces, progress=lambda done, total: steps.append((done, total)))
     assert steps[-1] == (found.n_pairs, found.n_pairs)
     assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+
+
+def test_one_cosine_alone_has_no_rank_correlation() -> None:
+    """Rounding of the shares must not pass for a spread."""
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        counts = random.integers(50, size=(1000, 1))
+        for table in (counts, counts.T):
+            joint = Joint(first_start=0, first_width=1, second_start=0, second_width=1, counts=table)
+            assert np.isnan(joint.spearman()).all()

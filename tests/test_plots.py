@@ -19,7 +19,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from embedsearch import plots
-from embedsearch.errors import OptionError
+from embedsearch.errors import OptionError, StoreError
 from embedsearch.plots.joint import power_text
 from embedsearch.plots.ridgeline import percent, range_texts
 from embedsearch.plots.style import LOOKS, elided, journal_style, text_width
@@ -241,11 +241,14 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"expected a figure named \*.png, \*.pdf, \*.svg, found 'x.gif'"):
         plots.save_figure(figure, tmp_path / "x.gif")
     (tmp_path / "file").write_text("")
-    with pytest.raises(OptionError, match=r"expected to write a figure to .*, found: "):
+    with pytest.raises(StoreError, match=r"expected to write .*x\.png, found: "):
         plots.save_figure(figure, tmp_path / "file" / "x.png")
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(OptionError, match="found a folder of that name"):
         plots.save_figure(figure, tmp_path / "folder.png")
+    (tmp_path / "beside.json").mkdir()
+    with pytest.raises(OptionError, match=r"found a folder of that name: beside\.json"):
+        plots.check_figure_path(tmp_path / "beside.png")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from fake_encoder import FakeEncoder
 from running import Done, run
 
 from embedsearch.build import BuildOptions, build_index
+from embedsearch.errors import OptionError
+from embedsearch.pairs.similarity import similarity_figure
 from embedsearch.store.space import Space
 
 
@@ -127,7 +129,7 @@ REFUSED = {
     "no number": (("--sample", "some"), "expected a number of papers of at least 3, or all, found 'some'", 2),
     "no bins": (("--bins", "0"), "0 is not in the range 1<=x<=50", 2),
     "unknown suffix": (("--out", "x.gif"), "expected a figure named *.png, *.pdf, *.svg, found 'x.gif'", 1),
-    "no place": (("--out", "/proc/x/y.png"), "expected to write a figure to /proc/x/y.png, found: ", 1),
+    "no place": (("--out", "/proc/x/y.png"), "expected to write /proc/x/y.png, found: ", 1),
     "nothing to bin by": (("--bin-by", "both"), "Expected --against SPACE with --bin-by", 2),
     "one space": (("--style", "joint"), "expected two spaces for a joint distribution, found one", 1),
     "unknown transform": (("--transform", "turn"), "expected a transform center, whiten:K", 1),
@@ -151,3 +153,12 @@ def test_two_papers_are_too_few(home: Path) -> None:
     done = run("similarity-plot", "--index", "two.npz", cwd=home)
     assert (done.returncode, done.stdout) == (1, "")
     assert "expected at least 3 papers with vectors in two.npz, found 2" in done.stderr
+
+
+def test_a_transform_that_does_not_fit_is_told_before_anything_is_counted(home: Path) -> None:
+    def counted(name: str) -> None:
+        raise AssertionError(name)
+
+    space = Space.open(home / "i")
+    with pytest.raises(OptionError, match="at most 8 in whiten:50"):
+        similarity_figure([space], panels=("raw", "whiten:50"), passes=counted)  # type: ignore[arg-type]

@@ -67,6 +67,8 @@ def command(
     """
     from embedsearch.cli.building import Task, run
 
+    if vector_fields and vectors is None:
+        raise click.UsageError("Expected --vectors SPACE beside --vector-field, whose columns are that file's.")
     if vectors is not None and shared["dry_run"]:
         raise click.UsageError("Expected --vectors or --dry-run, and not both: nothing is embedded.")
     if vectors is not None and ctx.get_parameter_source("model") is click.core.ParameterSource.ENVIRONMENT:

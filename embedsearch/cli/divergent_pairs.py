@@ -13,9 +13,6 @@ from embedsearch.cli.spaces import sample_options
 if TYPE_CHECKING:
     from embedsearch.cli.divergent_work import Answer
 
-PAGES = (".md", ".html")
-FIGURES = (".png", ".pdf", ".svg")
-
 
 @click.command(name="divergent-pairs")
 @click.argument("ids", nargs=-1, metavar="[ID ID]")
@@ -91,6 +88,8 @@ def command(
         raise click.UsageError("Expected one of two ids, --pairs and --paper.")
     if (ids or pairs_file or paper) and (category or min_cosine is not None):
         raise click.UsageError("--category and --min-cosine narrow a search; pairs were named.")
+    if min_cosine is not None and not -1 <= min_cosine <= 1:
+        raise click.UsageError(f"Expected a --min-cosine from -1 to 1, found {min_cosine}.")
     from embedsearch.cli.divergent_work import Comparison, check_out
     from embedsearch.pairs.divergent import Search
 
@@ -109,6 +108,7 @@ def command(
 
 
 def _write(answer: Answer, out: Path) -> None:
+    from embedsearch.cli.divergent_work import FIGURES
     from embedsearch.cli.options import is_quiet
     from embedsearch.render import pair_pages
     from embedsearch.store.atomic import write_bytes
@@ -129,10 +129,9 @@ def _show(answer: Answer, format_: str) -> None:
     from embedsearch.cli.terminal import make_console, show
     from embedsearch.render import pair_pages, tables
     from embedsearch.render import pairs as pair_texts
-    from embedsearch.render.results import to_json
 
     if format_ == "json":
-        click.echo(to_json(answer.as_dict()))
+        click.echo(tables.to_json(answer.as_dict()), nl=False)
     elif answer.printed is not None and format_ in ("csv", "latex"):
         click.echo(tables.to_text(answer.printed, format_), nl=False)
     elif format_ in ("csv", "latex"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from typing import Any
 
 import click
 
-from embedsearch.cli.divergent_pairs import FIGURES, PAGES
 from embedsearch.cli.options import is_quiet, parse_fields
 from embedsearch.cli.spaces import PairDisplay, open_spaces, split_transform
 from embedsearch.corpus import normal_id
@@ -23,7 +21,10 @@ from embedsearch.pairs.divergent.nulls import Halves, halves
 from embedsearch.pairs.divergent.printed import PRINTED, Pooled, both_poolings, find_printed
 from embedsearch.render.pairs import pooled_dict, printed_table, result_dict
 from embedsearch.render.tables import Table
+from embedsearch.store.atomic import check_writable
 from embedsearch.store.space import Space, align
+
+FIGURES, PAGES = (".png", ".pdf", ".svg"), (".md", ".html")
 
 LINE_EVERY = 10.0
 """Seconds."""
@@ -118,7 +119,7 @@ class Comparison:
             return spaces
         wanted = ids | set(spaces[0].ids)
         everything = self._all()
-        positions = [i for i, id in enumerate(everything[0].ids) if id in wanted]
+        positions = [i for i, id in sorted(enumerate(everything[0].ids), key=lambda at: at[1]) if id in wanted]
         chosen = []
         for space, path in zip(everything, (self.index, self.against), strict=True):
             kind = split_transform(path)[1] or self.transform
@@ -190,12 +191,9 @@ def check_out(out: Path | None) -> None:
         return
     if out.suffix.lower() not in PAGES + FIGURES:
         raise OptionError(f"expected a file named *{', *'.join(FIGURES + PAGES)}, found {out.name!r}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"expected to write {out}, found: {error.strerror or error}") from error
-    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
-        raise OptionError(f"expected to write {out}, found {'a folder' if out.is_dir() else 'permission denied'}")
+    if out.is_dir():
+        raise OptionError(f"expected to write {out}, found a folder of that name")
+    check_writable(out)
 
 
 class _Lines:

@@ -33,11 +33,17 @@ def command(corpus: str | None, out: Path, overwrite: bool, **shared: Any) -> No
 
     CORPUS is what build-index takes. Whatever stops the work, the same command goes on from where it was.
     """
+    from embedsearch.errors import RecipeMismatch, StoreError
+
     task = Task(corpus=corpus, index=out, shared=shared, ann="exact", overwrite=overwrite)
-    if out.is_dir() or not out.suffix:
-        _to_folder(task)
-    else:
-        _to_file(task, out)
+    try:
+        if out.is_dir() or not out.suffix:
+            _to_folder(task)
+        else:
+            _to_file(task, out)
+    except (RecipeMismatch, StoreError) as error:  # what build-index calls --index has another name here
+        text = str(error).replace("name another --index", "name another --out")
+        raise type(error)(text.replace("of its own with --index", "of its own with --out")) from error
 
 
 def _to_folder(task: Task) -> None:

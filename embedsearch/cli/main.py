@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -23,9 +24,24 @@ COMMANDS = {
     "models": ("models", "List the models that have a name."),
 }
 
+GO_ON = (["build-index"], ["embed"])
+"""The commands that keep what they have finished when they are interrupted."""
+
+
+class _PipeClosed(Exception):
+    """Whoever read our output has seen enough. Not a BrokenPipeError, of which click makes exit code 1 by itself."""
+
 
 class Commands(click.Group):
     """Finds a command in the table."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise _PipeClosed from error
+        return result
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -66,7 +82,6 @@ def main() -> None:
     """Run a command. Exit codes: 0 done, 1 could not be done, 2 the command line is wrong, 130 interrupted."""
     try:
         cli.main(prog_name="embedsearch", standalone_mode=False, auto_envvar_prefix="EMBEDSEARCH")
-        sys.stdout.flush()
         code = 0
     except EmbedsearchError as error:
         click.echo(f"Error: {' '.join(str(error).split())}", err=True)
@@ -77,10 +92,11 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\nInterrupted. What was finished is kept: the same command goes on from there.", err=True)
+        kept = " What was finished is kept: the same command goes on from there." if sys.argv[1:2] in GO_ON else ""
+        click.echo(f"\nInterrupted.{kept}", err=True)
         code = 130
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain when it closes the stream.
+    except _PipeClosed:
+        # Python would complain when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)

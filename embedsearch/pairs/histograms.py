@@ -72,22 +72,6 @@ class Marginal:
         return np.concatenate([[self.minimum], inner, [self.maximum]])
 
 
-def auc(same: Marginal, every: Marginal) -> float:
-    """Probability that a pair of `same` lies above one of the rest of `every`, ties half: NaN where one has no pairs.
-
-    The area under the ROC curve, Mann & Whitney's U over the product of the numbers (Bamber 1975). `same` counts some
-    of the pairs of `every` in the same bins; two cosines in one bin are a tie. Raises OptionError for other bins.
-    """
-    if (same.start, same.width, len(same.counts)) != (every.start, every.width, len(every.counts)):
-        raise OptionError("expected two distributions in the same bins, found other bins: take both from one scan")
-    rest = every.counts - same.counts
-    n_same, n_rest = int(same.counts.sum()), int(rest.sum())
-    if not n_same or not n_rest:
-        return float("nan")
-    below = np.cumsum(rest) - rest / 2
-    return float(same.counts / n_same @ (below / n_rest))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Joint:
     """How often two cosines occur together: `counts` (a, b) int64, first space by second, in bins of equal width."""
@@ -116,11 +100,11 @@ def _rank_correlation(counts: Counts) -> tuple[float, float]:
     n_pairs = counts.sum()
     share = counts / n_pairs
     first, second = share.sum(axis=1), share.sum(axis=0)
+    if min(np.count_nonzero(first), np.count_nonzero(second)) < 2:
+        return float("nan"), float("nan")
     # Mid-ranks from -1/2 to 1/2: of mean zero, so that nothing cancels.
     u, v = np.cumsum(first) - first / 2 - 0.5, np.cumsum(second) - second / 2 - 0.5
     spread = float((first @ u**2) * (second @ v**2))
-    if spread <= 0:
-        return float("nan"), float("nan")
     # Ranks vary by p^2/12 within a cell of share p, and by 1/12 in all.
     chance = np.sqrt((first**3).sum() + (second**3).sum()) / np.sqrt(n_pairs)
     return float(u @ share @ v / np.sqrt(spread)), float(chance)

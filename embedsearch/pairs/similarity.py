@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -52,11 +53,25 @@ def similarity_figure(
         raise OptionError(f"expected to bin by one of {len(spaces)} spaces, found {list(by)}")
     counting = _Counting(n_bins=n_bins, binning=binning, by=tuple(by), fast=fast, device=device, passes=passes)
     labels = distinct_labels(spaces)
-    made = tuple(counting.panel(spaces, labels, transform) for transform in panels)
+    # All before the first is counted: a transform that cannot be fitted says so at once
+    moved = [spaces if kind == RAW else [space.transformed(kind) for space in spaces] for kind in panels]
+    made = tuple(counting.panel(each, labels, kind) for each, kind in zip(moved, panels, strict=True))
     return SimilarityFigure(n_papers=len(spaces[0]), binning=binning, panels=made, fast=fast)
 
 
-def distinct_labels(spaces: Sequence[Space]) -> list[str]:
+class Named(Protocol):
+    """What a legend names."""
+
+    @property
+    def label(self) -> str:
+        """Its model and transform."""
+
+    @property
+    def name(self) -> str:
+        """Its folder or file."""
+
+
+def distinct_labels(spaces: Sequence[Named]) -> list[str]:
     """A label for each space; where two would be the same, the store's name tells them apart, else a number."""
     labels = [space.label for space in spaces]
     labels = [
@@ -81,14 +96,14 @@ class _Counting:
     passes: Passes | None
 
     def panel(self, spaces: Sequence[Space], labels: Sequence[str], transform: str) -> Panel:
-        moved = spaces if transform == RAW else [space.transformed(transform) for space in spaces]
-        vectors = [space.vectors for space in moved]
+        """Of spaces that were transformed already."""
+        vectors = [space.vectors for space in spaces]
         scan = scan_pairs(
             vectors, joint=len(vectors) > 1, fast=self.fast, device=self.device, progress=self._pass("counting pairs")
         )
         views = tuple(
             _space_view(space, label, rows, scan, i)
-            for i, (space, label, rows) in enumerate(zip(moved, labels, vectors, strict=True))
+            for i, (space, label, rows) in enumerate(zip(spaces, labels, vectors, strict=True))
         )
         ridges = tuple(self._ridges(vectors, scan, views, by) for by in self.by)
         joints = tuple(_joint_view(joint, scan, i + 1) for i, joint in enumerate(scan.joints))

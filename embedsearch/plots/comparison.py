@@ -73,7 +73,7 @@ def _measure_panels(found: Comparison) -> list[Dots]:
 
 
 def _agreement_panels(found: Comparison) -> list[Dots]:
-    names = labels(found)
+    names = [elided(name, FONT, WIDEST_NAME) for name in labels(found)]  # both are to be seen in a title
     panels = []
     for pair in found.pairs:
         raw, centred = pair.panels[RAW], pair.panels[CENTRED]
@@ -116,7 +116,7 @@ def _draw_row(figure: Figure, panels: Sequence[Dots], top: float, per_row: int) 
         box = (x / width, (height - top - TITLE - tall) / height, each / width, tall / height)
         ax = figure.add_axes(box)
         _draw(ax, panel, names if i == 0 else None)
-        ax.set_title(elided(panel.title, FONT, each + 0.2), fontsize=FONT, loc="left", pad=4)
+        ax.set_title(elided(panel.title, FONT, each + 0.1), fontsize=FONT, loc="left", pad=4)
 
 
 def _draw(ax: Axes, panel: Dots, names: Sequence[str] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -69,8 +70,10 @@ def _draw(ax: Axes, result: DivergentPairs, closer: str, records: tuple[PairReco
     ax.set_axisbelow(True)
     ax.text(1.05, 1.0, "cosines", transform=ax.transAxes, va="bottom", fontsize=SMALL, color=GREY)
     # The heading stands over titles and axes
+    wide = 1.2 if result.measure == "conditional" else 1.9
+    short = replace(result, labels=(elided(result.labels[0], FONT, wide), elided(result.labels[1], FONT, wide)))
     ax.annotate(
-        heading(result, closer), (0, 1), xytext=(-72 * (TITLES - 0.1), 7), xycoords="axes fraction",
+        heading(short, closer), (0, 1), xytext=(-72 * (TITLES - 0.1), 7), xycoords="axes fraction",
         textcoords="offset points", fontsize=FONT, fontweight="bold",
     )  # fmt: skip
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from embedsearch.errors import OptionError
 from embedsearch.plots.style import journal_style
-from embedsearch.store.atomic import write_bytes
+from embedsearch.store.atomic import check_writable, write_bytes
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -23,18 +22,16 @@ _UNSTAMPED: dict[str, dict[str, None]] = {
 
 
 def check_figure_path(path: Path) -> None:
-    """Raise OptionError where a figure cannot be called `path`, or not be written there: before hours of counting."""
+    """Raise where a figure cannot be called `path` (OptionError) or be written there (StoreError).
+
+    To be called before hours of counting.
+    """
     if path.suffix.lower() not in FORMATS:
         raise OptionError(f"expected a figure named *{', *'.join(FORMATS)}, found {path.name!r}")
-    if path.is_dir():
-        raise OptionError(f"expected to write a figure to {path}, found a folder of that name")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Made and taken away again: permissions alone do not tell (who is root may do all, and /proc takes nothing).
-        with tempfile.NamedTemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OptionError(f"expected to write a figure to {path}, found: {error.strerror or error}") from error
+    for file in (path, path.with_suffix(".json")):  # the numbers stand beside it
+        if file.is_dir():
+            raise OptionError(f"expected to write a figure to {path}, found a folder of that name: {file.name}")
+    check_writable(path)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

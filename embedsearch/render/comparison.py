@@ -10,6 +10,7 @@ from embedsearch.pairs.compare import PANELS, QUANTILES, Comparison
 from embedsearch.pairs.compare.comparison import PairMeasures, PanelMeasures
 from embedsearch.pairs.compare.measured import NORMAL_95, Measured
 from embedsearch.pairs.moments import Estimate
+from embedsearch.pairs.similarity import distinct_labels
 from embedsearch.render import tables
 from embedsearch.render.tables import Column, Table
 
@@ -27,12 +28,7 @@ LABELS = {
 
 def labels(found: Comparison) -> list[str]:
     """A name for each space: its model, and where two are the same its folder or file too."""
-    plain = [space.label for space in found.spaces]
-    unique = [
-        label if plain.count(label) == 1 else f"{label} [{space.name}]"
-        for label, space in zip(plain, found.spaces, strict=True)
-    ]
-    return [label if unique.count(label) == 1 else f"{label} {number}" for number, label in enumerate(unique, 1)]
+    return distinct_labels(found.spaces)
 
 
 def comparison_tables(found: Comparison) -> list[Table]:

@@ -24,6 +24,7 @@ from embedsearch.render.pairs import (
     why,
 )
 from embedsearch.render.results import arxiv_url
+from embedsearch.render.tables import shown
 
 Lists = list[tuple[str, tuple[PairRecord, ...]]]
 
@@ -71,7 +72,7 @@ def _halves_line(halves: DivergentPairs) -> str:
     worst = [f"{records[0].divergence:.3f}" for _, records in lists_of(halves) if records]
     return (
         f"One model on the odd against the even sentences of {halves.n_papers:,} abstracts{one_sentence}: Spearman"
-        f" correlation {halves.spearman:.3f}, the most divergent pairs {' and '.join(worst) or 'none'}."
+        f" correlation {shown(halves.spearman)}, the most divergent pairs {' and '.join(worst) or 'none'}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from embedsearch.pairs.divergent import DivergentPairs
 from embedsearch.pairs.divergent.printed import PRINTED, Pooled
 from embedsearch.records import PairRecord
 from embedsearch.render.results import arxiv_url
-from embedsearch.render.tables import Column, Table, printable
+from embedsearch.render.tables import Column, Table, printable, shown
 
 
 def record_dict(record: PairRecord) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def summary(result: DivergentPairs, closer: str) -> str:
     if result.measure == "conditional":
         by, least = "the measure's own definition", f"{1 - last.divergence:.2g} from 1 or less"
     else:
-        by = f"a Gaussian copula of the same Spearman correlation ({result.spearman:.2f})"
+        by = f"a Gaussian copula of the same Spearman correlation ({shown(result.spearman, 2)})"
         least = f"{last.divergence:.4g} or more"
     return (
         f"{last.n_at_least:,} of {result.n_pairs:,} pairs observed with a divergence of {least}; {by} gives"
@@ -156,7 +157,7 @@ def about(result: DivergentPairs) -> str:
     """One line on what was compared."""
     return (
         f"{result.labels[0]} against {result.labels[1]}: {result.n_papers:,} papers, {result.n_pairs:,} pairs, by"
-        f" {result.measure}; Spearman correlation {result.spearman:.3f}"
+        f" {result.measure}; Spearman correlation {shown(result.spearman)}"
     )
 
 
@@ -206,6 +207,8 @@ def share(percentile: float) -> str:
 
 def amount(n: float) -> str:
     """An expected number: 1,234, 12.3, 0.045, and < 0.001 below that; 0 is 0."""
+    if math.isnan(n):
+        return "an unknown number"
     if n >= 100:
         return f"{n:,.0f}"
     if n == 0 or n >= 0.001:

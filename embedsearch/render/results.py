@@ -212,7 +212,9 @@ def info_table(info: StoreInfo) -> Table:
         + (f", {n:,} without a vector" if (n := info.corpus["n_without_vector"]) else ""),
         "model": f"{info.model['name']}, weights {_weights(recipe['weights'])}",
         "taken from": _taken(info),
-        "recipe": f"{recipe['pooling']}, up to {recipe['max_tokens']} tokens, template {info.template!r}",
+        "recipe": f"{recipe['pooling']}, up to {recipe['max_tokens']} tokens, template {info.template!r}"
+        if info.vectors is None or info.vectors["has_encoder"]
+        else "not known",
         "prompts": f"query {recipe['query_prompt']!r}, document {recipe['document_prompt']!r}"
         if recipe["query_prompt"] or recipe["document_prompt"]
         else "",
@@ -259,8 +261,9 @@ def _taken(info: StoreInfo) -> str:
 
 
 def _weights(weights: str) -> str:
-    """As much of a hash as tells it from others; what is no hash, whole."""
-    return weights[:12] if len(weights) == 64 else weights
+    """As much of a hash as tells it from others, alone or behind what it is of; what is no hash, whole."""
+    of, colon, last = weights.rpartition(":")
+    return of + colon + last[:12] if len(last) == 64 else weights
 
 
 def service_dict(service: NamedService) -> dict[str, Any]:

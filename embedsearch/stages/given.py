@@ -131,6 +131,8 @@ def _opened(vectors: str | Path | Space, fields: Mapping[str, str]) -> tuple[Spa
             return Space.open(vectors, fields=fields), None
         except SpaceError as error:  # beside a corpus, which has fields of its own, the option has another name
             raise SpaceError(str(error).replace("with --field ", "with --vector-field ")) from error
+    if fields:
+        raise OptionError("expected a file of vectors for --vector-field, found an index: its vectors need no name")
     # Without its transform, which was fitted on other papers: the new store can have one of its own.
     generation = msgspec.structs.replace(read_manifest(Path(vectors)).serving, transform=None, transform_file=None)
     return Space.of_store(Path(vectors), generation), ModelSpec.from_dict(generation.model)

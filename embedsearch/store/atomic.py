@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,17 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Replace the contents of `path` by `data`."""
     with new_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def check_writable(path: Path) -> None:
+    """Raise StoreError where no file can be made beside `path`; its folder is made if it is not there.
+
+    A file is made and taken away again: permissions alone do not tell (root may do all, and /proc takes nothing).
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent):
+            pass
 
 
 def remove(path: Path) -> None:

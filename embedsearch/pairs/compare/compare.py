@@ -58,50 +58,25 @@ def compare(
     _check(spaces)
     ids = np.array(spaces[0].ids)
     order = np.argsort(ids, kind="stable")
-    raw = [space.vectors[order] for space in spaces]
     groups = _groups(categories, order)
     items = [_moved(found, order) for found in titles or [None] * len(spaces)]
-    n = len(ids)
-    done = _Work(2 * work_of_panel(n, len(spaces), groups is not None, options), progress)
+    work = _Work(2 * work_of_panel(len(ids), len(spaces), groups is not None, options), progress)
+    raw = [space.vectors[order] for space in spaces]
     spectra = [spectrum(rows) for rows in raw]
-    plain = measure_panel(raw, groups, options, done)
     middle = [_centred(*pair, ids[order]) for pair in zip(raw, spectra, spaces, strict=True)]
-    moved = measure_panel(middle, groups, options, done)
-    ranks = {
-        RAW: [_mrr(found, rows) for found, rows in zip(items, raw, strict=True)],
-        CENTRED: [
-            _mrr(found and found.centred(s.mean), rows) for found, s, rows in zip(items, spectra, middle, strict=True)
-        ],
+    panels = {
+        name: (rows, measure_panel(rows, groups, options, work)) for name, rows in ((RAW, raw), (CENTRED, middle))
     }
-    measured = tuple(
-        SpaceMeasures(
-            label=space.label,
-            name=space.name,
-            dim=space.dim,
-            recipe=space.recipe,
-            panels={
-                RAW: _panel(
-                    moments(raw[i], centred=space.is_centred),
-                    plain,
-                    i,
-                    {"common_share": spectra[i].centroid},
-                    ranks[RAW][i],
-                ),
-                CENTRED: _panel(moments(middle[i], centred=True), moved, i, _shape(spectra[i]), ranks[CENTRED][i]),
-            },
-        )
-        for i, space in enumerate(spaces)
-    )
-    agreements = {RAW: (raw, plain), CENTRED: (middle, moved)}
+    measured = tuple(_space(space, panels, spectra[i], items[i], i) for i, space in enumerate(spaces))
     return Comparison(
-        n_papers=n,
+        n_papers=len(ids),
         n_categories=len(set(groups[groups >= 0])) if groups is not None else 0,
         n_known=int((groups >= 0).sum()) if groups is not None else 0,
         n_titles=tuple(len(found.positions) if found else 0 for found in items),
         options=options,
         spaces=measured,
-        pairs=tuple(_pair(measured, agreements, raw, spectra, i, options) for i in range(1, len(spaces))),
-        chance={k: k / (n - 1) for k in options.overlaps},
+        pairs=tuple(_pair(measured, panels, raw, spectra, i, options) for i in range(1, len(spaces))),
+        chance={k: k / (len(ids) - 1) for k in options.overlaps},
         notes=tuple(notes),
     )
 
@@ -152,6 +127,39 @@ def _mrr(items: KnownItems | None, rows: Float32) -> Measured:
 
 def _shape(of: Spectrum) -> dict[str, Measured]:
     return {"effective_rank": of.effective_rank, "leading_share": of.leading_share}
+
+
+def _space(
+    space: Space,
+    panels: Mapping[str, tuple[Sequence[Float32], PanelResult]],
+    of: Spectrum,
+    items: KnownItems | None,
+    i: int,
+) -> SpaceMeasures:
+    """The i-th space by itself, raw and centred."""
+    (raw, plain), (middle, moved) = panels[RAW], panels[CENTRED]
+    return SpaceMeasures(
+        label=space.label,
+        name=space.name,
+        dim=space.dim,
+        recipe=space.recipe,
+        panels={
+            RAW: _panel(
+                moments(raw[i], centred=space.is_centred),
+                plain,
+                i,
+                {"common_share": of.centroid},
+                _mrr(items, raw[i]),
+            ),
+            CENTRED: _panel(
+                moments(middle[i], centred=True),
+                moved,
+                i,
+                _shape(of),
+                _mrr(items and items.centred(of.mean), middle[i]),
+            ),
+        },
+    )
 
 
 def _panel(of_pairs: Moments, panel: PanelResult, i: int, shape: dict[str, Measured], mrr: Measured) -> PanelMeasures:

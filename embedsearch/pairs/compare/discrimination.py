@@ -29,9 +29,10 @@ def auc(
 
     The error is the delete-one-paper jackknife to first order. With F the distribution of the cosines of the pairs of
     two groups and G that of one group, leaving out paper i takes off a_i = sum of F over its pairs in its group and
-    b_i = sum of 1 - G over its other pairs: A_(-i) = (A - a_i / n_same - b_i / n_other) / (1 - s_i / n_same - o_i /
-    n_other) with s_i and o_i their numbers; what both kinds of pairs of one paper share is left out, being 1/n of it.
-    `progress` is called with the number of cosines that were just done. NaN where there are no pairs of either kind.
+    b_i = sum of 1 - G over its other pairs, s and o their shares of n_same and n_other: A_(-i) = (A (1 + s o) - a_i /
+    n_same - b_i / n_other) / ((1 - s) (1 - o)), since pairs of both kinds that share paper i are taken off twice; their
+    AUC is taken to be A, which costs 1/n of it. `progress` is called with the number of cosines that were just done.
+    NaN where there are no pairs of either kind; no error where there would be none without one paper.
     """
     other_counts = every.counts - same.counts
     n_same, n_other = int(same.counts.sum()), int(other_counts.sum())
@@ -44,8 +45,10 @@ def auc(
     taken = _per_paper(table, every, vectors, groups, progress)
     sizes = np.unique(groups, return_inverse=True, return_counts=True)
     n_own = sizes[2][sizes[1]] - 1
-    left = 1 - n_own / n_same - (len(groups) - 1 - n_own) / n_other
-    return from_left_out(value, (value - taken) / left)
+    own, other = n_own / n_same, (len(groups) - 1 - n_own) / n_other
+    if max(own.max(), other.max()) == 1:
+        return Measured(value, np.empty(0))
+    return from_left_out(value, (value * (1 + own * other) - taken) / ((1 - own) * (1 - other)))
 
 
 def _middle(counts: NDArray[np.int64]) -> Float64:

@@ -24,8 +24,8 @@ from embedsearch.transform import Transform, TransformSpec, fit, load
 
 SEED = 0
 """Of the titles: the same ones whatever sample of papers they must find their own among."""
-BATCH = 512
-"""Queries whose cosines with all papers are in memory at once."""
+BLOCK = 4096
+"""Papers whose cosines with all queries are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,13 +45,15 @@ def reciprocal_ranks(items: KnownItems, vectors: Float32, *, k: int = 10) -> Flo
 
     Voorhees (1999), TREC-8. Exact, dense, among all n papers; a paper of an equal cosine (float32) counts as before it.
     """
-    wide, ranks = vectors.astype(np.float64), []
-    for first in range(0, len(items.queries), BATCH):
-        own = items.positions[first : first + BATCH]
-        cosines = (items.queries[first : first + BATCH].astype(np.float64) @ wide.T).astype(np.float32)
-        right = cosines[np.arange(len(own)), own][:, None]
-        ranks.append((cosines >= right).sum(axis=1))
-    rank = np.concatenate(ranks)
+    queries = items.queries.astype(np.float64)
+    right = np.einsum("ij,ij->i", queries, vectors[items.positions].astype(np.float64)).astype(np.float32)
+    rank = np.zeros(len(queries), np.int64)
+    for first in range(0, len(vectors), BLOCK):
+        cosines = (queries @ vectors[first : first + BLOCK].astype(np.float64).T).astype(np.float32)
+        here = items.positions - first
+        mine = np.flatnonzero((here >= 0) & (here < cosines.shape[1]))
+        cosines[mine, here[mine]] = right[mine]  # summed in another order, its own could differ in the last bit
+        rank += (cosines >= right[:, None]).sum(axis=1)
     return np.where(rank <= k, 1 / rank, 0.0)
 
 

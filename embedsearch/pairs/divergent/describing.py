@@ -11,6 +11,9 @@ from embedsearch.records import PairRecord
 from embedsearch.scores import Float32, cosines
 from embedsearch.store.catalogue import StoredPaper
 
+REMEMBERED = 64
+"""Papers whose cosines with all others are kept, for a paper that occurs again soon."""
+
 
 def neighbour_rank(cosines_of_all: Float32, self_position: int, position: int) -> int:
     """The rank of a paper among the neighbours of another, 1 for the nearest.
@@ -24,7 +27,7 @@ def neighbour_rank(cosines_of_all: Float32, self_position: int, position: int) -
 
 @dataclass(slots=True)
 class Describer:
-    """Makes records of pairs of aligned unit rows; remembers what it has computed of a paper."""
+    """Makes records of pairs of aligned unit rows; remembers what it last computed of a few papers."""
 
     vectors: tuple[Float32, Float32]
     ids: tuple[str, ...]
@@ -68,6 +71,8 @@ class Describer:
         """The cosines of a paper with all, (n,) float32: `scores.cosines`."""
         key = (space, position)
         if key not in self._seen:
+            if len(self._seen) >= REMEMBERED:
+                del self._seen[next(iter(self._seen))]  # the oldest
             vectors = self.vectors[space]
             self._seen[key] = cosines(vectors[position], vectors)
         return self._seen[key]

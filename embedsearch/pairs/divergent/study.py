@@ -15,6 +15,7 @@ from embedsearch.pairs.divergent.library import Library
 from embedsearch.pairs.divergent.nulls import CopulaNull, Halves
 from embedsearch.pairs.divergent.selecting import Found, Pool
 from embedsearch.pairs.scan import Progress, scan_pairs
+from embedsearch.pairs.similarity import distinct_labels
 from embedsearch.records import PairRecord
 from embedsearch.scores import Float32, Rows
 from embedsearch.store.space import Space
@@ -105,13 +106,11 @@ class Study:
         """
         if len(spaces) != 2 or list(spaces[0].ids) != list(spaces[1].ids):
             raise OptionError(f"expected two aligned spaces, found {len(spaces)}: use store.space.align")
-        labels = (spaces[0].label, spaces[1].label)
-        if labels[0] == labels[1]:  # one model, two files
-            labels = (f"{labels[0]} [{spaces[0].name}]", f"{labels[1]} [{spaces[1].name}]")
+        one, other = distinct_labels(spaces)
         return cls(
             [space.vectors for space in spaces],
             spaces[0].ids,
-            labels=labels,
+            labels=(one, other),
             library=library,
             measure=measure,
             fast=fast,

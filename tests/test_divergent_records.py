@@ -14,7 +14,7 @@ from embedsearch.errors import OptionError, PaperNotFound
 from embedsearch.pairs.divergent import Search, Study
 from embedsearch.pairs.divergent.describing import Describer, neighbour_rank
 from embedsearch.pairs.divergent.divergence import Closer
-from embedsearch.pairs.divergent.library import Library
+from embedsearch.pairs.divergent.known_papers import KnownPapers
 from embedsearch.pairs.divergent.nulls import Halves
 from embedsearch.pairs.divergent.printed import PRINTED, both_poolings, find_printed
 from embedsearch.pairs.divergent.reasons import shared_terms
@@ -141,8 +141,8 @@ def test_shared_terms_are_rare_and_rarest_first():
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("library")
+def known_papers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("known_papers")
     made = corpora.records(30)
     for record, title in zip(made, (title for pair in PRINTED for title in pair.titles), strict=False):
         record["title"] = title
@@ -150,11 +150,11 @@ def library(tmp_path_factory):
     made[5]["abstract"], made[6]["abstract"] = "dynamos wave", "a dynamo star"
     corpora.write(folder / "papers.jsonl", made)
     build_index(folder / "papers.jsonl", folder / "i", encoder=FakeEncoder(), options=BuildOptions(shard_rows=16))
-    return Library.open(folder / "no", folder / "i"), [record["id"] for record in made]
+    return KnownPapers.open(folder / "no", folder / "i"), [record["id"] for record in made]
 
 
-def test_a_library_knows_words_titles_and_categories(library):
-    known, ids = library
+def test_a_library_knows_words_titles_and_categories(known_papers):
+    known, ids = known_papers
     assert known.n_with("dynamo") == 2
     assert known.n_with("nothing") == 0
     papers = known.papers([ids[6], "nobody", ids[5]])
@@ -163,11 +163,11 @@ def test_a_library_knows_words_titles_and_categories(library):
     mask = known.in_categories([ids[2], "nobody", ids[0]], ["gr-qc"])
     assert mask.tolist() == [True, False, False]
     assert known.text(ids[5]) == "dynamos wave"
-    assert Library.open("nowhere.npz") is None
+    assert KnownPapers.open("nowhere.npz") is None
 
 
-def test_the_printed_pairs_are_found_by_title(library):
-    known, ids = library
+def test_the_printed_pairs_are_found_by_title(known_papers):
+    known, ids = known_papers
     assert find_printed(known, ids) == ((ids[0], ids[1]), (ids[2], ids[3]))
     with pytest.raises(PaperNotFound, match="'A Spitzer census of the IC 348 nebula'") as error:
         find_printed(known, [*ids[:2], *ids[3:]])

@@ -16,7 +16,7 @@ from embedsearch.cli.spaces import PairDisplay, open_spaces, split_transform
 from embedsearch.corpus import normal_id
 from embedsearch.errors import EncoderError, MissingExtra, OptionError, RecipeMismatch
 from embedsearch.pairs.divergent import DivergentPairs, Search, Study
-from embedsearch.pairs.divergent.library import Library
+from embedsearch.pairs.divergent.known_papers import KnownPapers
 from embedsearch.pairs.divergent.nulls import Halves, halves
 from embedsearch.pairs.divergent.printed import PRINTED, Pooled, both_poolings, find_printed
 from embedsearch.render.pairs import pooled_dict, printed_table, result_dict
@@ -89,25 +89,27 @@ class Comparison:
             transform=self.transform,
             fields=self.fields,
         ).spaces
-        library = Library.open(*self.paths)
+        known_papers = KnownPapers.open(*self.paths)
         pairs = [named] if named else read_pairs(pairs_file) if pairs_file else None
         if pairs is not None:
             pairs = [(normal_id(one).id, normal_id(other).id) for one, other in pairs]
         if paper:
-            if library is None:
+            if known_papers is None:
                 raise OptionError("expected an index that knows the papers' titles for --paper, found files of vectors")
-            pairs = list(find_printed(library, self._all()[0].ids))
+            pairs = list(find_printed(known_papers, self._all()[0].ids))
         if pairs is not None:
             spaces = self._with(spaces, {id for pair in pairs for id in pair})
-        null = self._halves(library, spaces[0]) if with_null else None
+        null = self._halves(known_papers, spaces[0]) if with_null else None
         with PairDisplay() as display:
             display.forecast([space.vectors for space in spaces], n_passes=N_PASSES, fast=self.fast, device=self.device)
             study = Study.of(
-                spaces, library=library, measure=search.measure, fast=self.fast, device=self.device,
+                spaces, known_papers=known_papers, measure=search.measure, fast=self.fast, device=self.device,
                 progress=display.begin("pairs"),
             )  # fmt: skip
             result = study.search(search, halves=null) if pairs is None else study.describe(pairs, halves=null)
-        return self._beside_printed(result, pairs or [], library) if paper and library else Answer(result=result)
+        return (
+            self._beside_printed(result, pairs or [], known_papers) if paper and known_papers else Answer(result=result)
+        )
 
     def _all(self) -> tuple[Space, ...]:
         fields = parse_fields(self.fields) or None
@@ -127,31 +129,33 @@ class Comparison:
             chosen.append(taken if kind in (None, "none") else taken.transformed(kind))
         return tuple(chosen)
 
-    def _halves(self, library: Library | None, space: Space) -> Halves:
+    def _halves(self, known_papers: KnownPapers | None, space: Space) -> Halves:
         """One model on both halves of each abstract, with the transforms that its space has."""
-        if library is None:
+        if known_papers is None:
             raise OptionError("expected an index with abstracts and a model for --null, found files of vectors")
-        papers = [stored.paper for stored in library.papers(space.ids).values()]
-        found = halves(papers, library.encoder(), progress=_Lines(f"encoding halves of {len(papers):,} abstracts"))
+        papers = [stored.paper for stored in known_papers.papers(space.ids).values()]
+        found = halves(papers, known_papers.encoder(), progress=_Lines(f"encoding halves of {len(papers):,} abstracts"))
         if len(found.ids) < 3:
             raise OptionError(
                 f"expected at least 3 abstracts of two sentences or more for --null, found {len(found.ids)}"
             )
         kind = split_transform(self.index)[1] or self.transform
-        sides = [library.into_space(side) for side in (found.odd, found.even)]
+        sides = [known_papers.into_space(side) for side in (found.odd, found.even)]
         if kind not in (None, "none"):
             sides = [Space.of(found.ids, side).transformed(kind).vectors for side in sides]
         return Halves(ids=found.ids, odd=sides[0], even=sides[1], n_left_out=found.n_left_out)
 
-    def _beside_printed(self, result: DivergentPairs, pairs: Sequence[tuple[str, str]], library: Library) -> Answer:
+    def _beside_printed(
+        self, result: DivergentPairs, pairs: Sequence[tuple[str, str]], known_papers: KnownPapers
+    ) -> Answer:
         pooled, notes = [], []
         for path, label in zip(self.paths, result.labels, strict=True):
-            store = Library.open(path)
+            store = KnownPapers.open(path)
             if store is None:
                 notes.append(f"{label}: a file of vectors; its model cannot be loaded to pool in both ways")
                 continue
             try:
-                texts = [(library.text(one), library.text(other)) for one, other in pairs]
+                texts = [(known_papers.text(one), known_papers.text(other)) for one, other in pairs]
                 found = both_poolings(store.encoder(), texts, label=label)
             except (EncoderError, MissingExtra, RecipeMismatch) as error:
                 notes.append(f"{label}: its model cannot be loaded to pool in both ways: {error}")

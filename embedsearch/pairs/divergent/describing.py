@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from embedsearch.pairs.divergent.divergence import Closer, Divergence
-from embedsearch.pairs.divergent.library import Library
+from embedsearch.pairs.divergent.known_papers import KnownPapers
 from embedsearch.pairs.divergent.selecting import Found
 from embedsearch.records import PairRecord
 from embedsearch.scores import Float32, cosines
@@ -32,14 +32,14 @@ class Describer:
     vectors: tuple[Float32, Float32]
     ids: tuple[str, ...]
     divergence: Divergence
-    library: Library | None
+    known_papers: KnownPapers | None
     _seen: dict[tuple[int, int], Float32] = field(default_factory=dict)
 
     def records(self, found: Found, closer: Closer) -> tuple[PairRecord, ...]:
         """Of these pairs, in their order, ranks from 1."""
         pairs = list(zip(found.first.tolist(), found.second.tolist(), strict=True))
         ids = [self.ids[i] for pair in pairs for i in pair]
-        papers = self.library.papers(ids) if self.library else {}
+        papers = self.known_papers.papers(ids) if self.known_papers else {}
         records = []
         for rank, ((i, j), value) in enumerate(zip(pairs, found.divergence.tolist(), strict=True), 1):
             one, other = (i, j) if self.ids[i] < self.ids[j] else (j, i)
@@ -64,7 +64,7 @@ class Describer:
             cosines=(float(both[0]), float(both[1])),
             percentiles=(100 * float(marginals[0].cdf(both[0])), 100 * float(marginals[1].cdf(both[1]))),
             neighbour_ranks=(ranks[0], ranks[1]),
-            terms=self.library.shared(one, other) if self.library and one and other else (),
+            terms=self.known_papers.shared(one, other) if self.known_papers and one and other else (),
         )
 
     def _of(self, space: int, position: int) -> Float32:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from embedsearch.encoders import Encoder, Role
 from embedsearch.errors import PaperNotFound
-from embedsearch.pairs.divergent.library import Library
+from embedsearch.pairs.divergent.known_papers import KnownPapers
 from embedsearch.scores import Float32, cosines
 
 
@@ -54,14 +54,14 @@ def variants(title: str) -> tuple[str, ...]:
     return (title, title.removesuffix("s") if title.endswith("s") else f"{title}s")
 
 
-def find_printed(library: Library, known: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def find_printed(known_papers: KnownPapers, known: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The ids of the printed pairs in a store, of those in `known` (the papers compared).
 
     Raises PaperNotFound, which names each title that is not there.
     """
     here = set(known)
     found = {
-        title: next((id for name in variants(title) for id in library.with_title(name) if id in here), None)
+        title: next((id for name in variants(title) for id in known_papers.with_title(name) if id in here), None)
         for pair in PRINTED
         for title in pair.titles
     }

@@ -11,7 +11,7 @@ from embedsearch.errors import OptionError, PaperNotFound
 from embedsearch.pairs.divergent.describing import Describer
 from embedsearch.pairs.divergent.divergence import Closer, Divergence, Measure
 from embedsearch.pairs.divergent.greedy import count_at_least, most_divergent
-from embedsearch.pairs.divergent.library import Library
+from embedsearch.pairs.divergent.known_papers import KnownPapers
 from embedsearch.pairs.divergent.nulls import CopulaNull, Halves
 from embedsearch.pairs.divergent.selecting import Found, Pool
 from embedsearch.pairs.scan import Progress, scan_pairs
@@ -76,7 +76,7 @@ class Study:
         ids: Sequence[str],
         *,
         labels: tuple[str, str],
-        library: Library | None = None,
+        known_papers: KnownPapers | None = None,
         measure: Measure | str = Measure.RANK,
         fast: bool = False,
         device: str = "cpu",
@@ -84,7 +84,7 @@ class Study:
     ) -> None:
         """See `of`; `vectors` are two arrays of unit rows, (n, d_s) float32, of the papers `ids`."""
         self.vectors, self.ids, self.labels = (vectors[0], vectors[1]), tuple(ids), labels
-        self.library, self._device, self._progress = library, device, progress
+        self.known_papers, self._device, self._progress = known_papers, device, progress
         self._scan = scan_pairs(self.vectors, joint=True, fast=fast, device=device, progress=progress)
         self.divergence = Divergence.of(self._scan, measure)
         self.spearman = self._scan.joints[0].spearman()[0]
@@ -94,13 +94,13 @@ class Study:
         cls,
         spaces: Sequence[Space],
         *,
-        library: Library | None = None,
+        known_papers: KnownPapers | None = None,
         measure: Measure | str = Measure.RANK,
         fast: bool = False,
         device: str = "cpu",
         progress: Progress | None = None,
     ) -> Study:
-        """Count the pairs of two aligned spaces (one pass). `library` has titles, categories and words.
+        """Count the pairs of two aligned spaces (one pass). `known_papers` has titles, categories and words.
 
         Raises OptionError where there are not two aligned spaces, or the measure is unknown.
         """
@@ -111,7 +111,7 @@ class Study:
             [space.vectors for space in spaces],
             spaces[0].ids,
             labels=(one, other),
-            library=library,
+            known_papers=known_papers,
             measure=measure,
             fast=fast,
             device=device,
@@ -122,7 +122,7 @@ class Study:
         """The most divergent pairs of both directions, and how many diverge as much: here, and by chance.
 
         `halves` are of one model on the halves of these papers' abstracts. Raises OptionError for a filter by category
-        without a library, or one that leaves fewer than two papers.
+        without a catalogue, or one that leaves fewer than two papers.
         """
         chosen = self._chosen(search.categories)
         pool = self._pool(chosen, search.min_cosine)
@@ -158,9 +158,9 @@ class Study:
     def _chosen(self, categories: Sequence[str]) -> Rows | None:
         if not categories:
             return None
-        if self.library is None:
+        if self.known_papers is None:
             raise OptionError("expected an index for a filter by category, found files of vectors alone")
-        chosen = np.flatnonzero(self.library.in_categories(self.ids, categories))
+        chosen = np.flatnonzero(self.known_papers.in_categories(self.ids, categories))
         if len(chosen) < 2:
             raise OptionError(f"expected at least 2 papers in {', '.join(categories)}, found {len(chosen)}")
         return chosen
@@ -176,7 +176,7 @@ class Study:
         """Records of pairs: `whole` has positions among all papers, `found` those in the pool."""
         counts = count_at_least(pool, {c: f.divergence for c, f in found.items()}, progress=self._progress)
         null = CopulaNull.of(self.divergence)
-        describer = Describer(self.vectors, self.ids, self.divergence, self.library)
+        describer = Describer(self.vectors, self.ids, self.divergence, self.known_papers)
         lists = {}
         for closer, pairs in whole.items():
             lists[closer] = tuple(
@@ -203,7 +203,7 @@ class Study:
             (halves.odd, halves.even),
             halves.ids,
             labels=("odd sentences", "even sentences"),
-            library=self.library,
+            known_papers=self.known_papers,
             measure=search.measure,
             device=self._device,
             progress=self._progress,

@@ -21,7 +21,7 @@ from embedsearch.store.manifest import read_manifest
 from embedsearch.texts import Template
 
 
-class Library:
+class KnownPapers:
     """Papers of a store by id."""
 
     def __init__(self, folder: Path, *, compute: Compute | None = None) -> None:
@@ -31,8 +31,8 @@ class Library:
         self._view = StoreView(folder, read_manifest(folder))
 
     @classmethod
-    def open(cls, *paths: str | Path, compute: Compute | None = None) -> Library | None:
-        """The library of the first of `paths` that is a store; None where all are files of vectors."""
+    def open(cls, *paths: str | Path, compute: Compute | None = None) -> KnownPapers | None:
+        """The known_papers of the first of `paths` that is a store; None where all are files of vectors."""
         folder = next((Path(path) for path in paths if Path(path).is_dir()), None)
         return cls(folder, compute=compute) if folder else None
 

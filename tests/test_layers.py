@@ -31,6 +31,7 @@ OWNERS = {
     "pyarrow": {"corpus", "store"},
     "pandas": set(),
     "numba": {"pairs"},
+    "threadpoolctl": {"pairs"},
 }
 """Which layers may import a library themselves."""
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from embedsearch.errors import OptionError
 from embedsearch.pairs.histograms import Counts
@@ -124,6 +125,7 @@ class CpuEngine:
         self._groups: Ints = np.empty(0, np.int64) if groups is None else np.ascontiguousarray(groups, np.int64)
         self._buffer = np.empty(len(vectors) * min(self.side, len(vectors[0])) ** 2, np.float32)
         self._product = _bfloat16_product() if fast else _float32_product
+        self._blas = None if fast else ThreadpoolController().select(user_api="blas")
         self._n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._n_threads) if self._n_threads > 1 else None
         self._tables: list[tuple[list[Any], list[Any]]] = []
@@ -139,8 +141,16 @@ class CpuEngine:
         shape = (len(self._vectors), bottom - top, right - left)
         self._block = self._buffer[: np.prod(shape)].reshape(shape)
         self._place, self._step = (top, bottom, left, right), int(top == left)
-        for rows, out in zip(self._vectors, self._block, strict=True):
-            self._product(rows[top:bottom], rows[left:right], out)
+
+        def multiply(_: int, a: int, b: int) -> None:
+            for rows, out in zip(self._vectors, self._block, strict=True):
+                self._product(rows[top + a : top + b], rows[left:right], out[a:b])
+
+        if self._blas is None:
+            multiply(0, 0, bottom - top)
+        else:  # BLAS's own threads spin for a while after a product, and would be in the way of counting
+            with self._blas.limit(limits=1):
+                self._share(bottom - top, multiply)
 
     def measure(self) -> tuple[Float64, Float64]:
         """See `Engine`."""

@@ -11,7 +11,7 @@ import pytest
 from embedsearch.cli import pair_progress
 from embedsearch.cli.pair_progress import PairDisplay
 from embedsearch.cli.spaces import parse_fields, split_transform
-from embedsearch.scores import unit_rows
+from embedsearch.store.space import Space
 
 
 def test_a_transform_behind_a_path(tmp_path: Path) -> None:
@@ -30,12 +30,12 @@ def test_fields() -> None:
 
 
 def test_long_work_is_forecast(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = unit_rows(np.random.default_rng(0).normal(size=(300, 4)))
+    space = Space.of([str(i) for i in range(300)], np.random.default_rng(0).normal(size=(300, 4)))
     with PairDisplay(quiet=False) as display:
-        display.forecast([rows])
+        display.forecast([space])
         assert capsys.readouterr().err == ""  # it is done before that is read
         monkeypatch.setattr(pair_progress, "FORECAST_FROM", 1)
-        display.forecast([rows], n_passes=2)
+        display.forecast([space], n_passes=2)
     assert "44,850 pairs of 300 papers: that will take about 0 seconds." in capsys.readouterr().err
 
 

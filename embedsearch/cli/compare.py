@@ -83,8 +83,7 @@ def command(
         notes.append("no categories: name an index that knows these papers with --index")
     options = Options(seed=seed, fast=fast, device=device)
     with PairDisplay() as display:
-        if len(opened[0]) > 20_000:
-            display.forecast([space.vectors for space in opened], n_passes=PASSES, fast=fast, device=device)
+        display.forecast(opened, n_passes=PASSES, fast=fast, device=device)
         found = compare(
             opened, categories=categories, titles=queries, options=options, notes=notes,
             progress=display.begin("comparing"),

@@ -104,7 +104,8 @@ def _ask() -> None:
 
 
 def _of_service(encoder: ServiceEncoder, n_papers: int, n_tokens: int, all_counted: bool) -> list[str]:
-    from embedsearch.cli.progress import counted, duration
+    from embedsearch.cli.progress import counted
+    from embedsearch.cli.terminal import duration
     from embedsearch.encoders.services import PRICES_AS_OF, SERVICE_MODELS, TOKENS_A_MINUTE, estimate
 
     papers = counted(n_papers, "paper")

@@ -90,17 +90,17 @@ def command(
         raise click.UsageError("--category and --min-cosine narrow a search; pairs were named.")
     if min_cosine is not None and not -1 <= min_cosine <= 1:
         raise click.UsageError(f"Expected a --min-cosine from -1 to 1, found {min_cosine}.")
-    from embedsearch.cli.divergent_work import Comparison, check_out
+    from embedsearch.cli.divergent_work import TwoSpaces, check_out
     from embedsearch.pairs.divergent import Search
 
     check_out(out)
-    comparison = Comparison(
+    two_spaces = TwoSpaces(
         index=str(index), against=against, sample=sample, seed=seed, transform=transform, fields=fields, fast=fast,
         device=device,
     )  # fmt: skip
     search = Search(measure=by, n=n, per_paper=per_paper or None, min_cosine=min_cosine, categories=category)
     named = (ids[0], ids[1]) if ids else None
-    answer = comparison.answer(search, named=named, pairs_file=pairs_file, paper=paper, with_null=with_null)
+    answer = two_spaces.answer(search, named=named, pairs_file=pairs_file, paper=paper, with_null=with_null)
     if out is not None:
         _write(answer, out)
     if out is None or format_ is not None:

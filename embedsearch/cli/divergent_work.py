@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from embedsearch.cli.options import is_quiet, parse_fields
-from embedsearch.cli.spaces import PairDisplay, open_spaces, split_transform
+from embedsearch.cli.spaces import PairDisplay, open_spaces, split_transform, transformed
+from embedsearch.cli.terminal import PLAIN_LINE_EVERY
 from embedsearch.corpus import normal_id
 from embedsearch.errors import EncoderError, MissingExtra, OptionError, RecipeMismatch
 from embedsearch.pairs.divergent import DivergentPairs, Search, Study
@@ -26,8 +28,6 @@ from embedsearch.store.space import Space, align
 
 FIGURES, PAGES = (".png", ".pdf", ".svg"), (".md", ".html")
 
-LINE_EVERY = 10.0
-"""Seconds."""
 N_PASSES = 5
 """That a search takes beside the scan, in the time of a scan: one for the pairs and one for the counts, both slower."""
 
@@ -55,7 +55,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class TwoSpaces:
     """Two spaces as the command line names them."""
 
     index: str
@@ -101,15 +101,15 @@ class Comparison:
             spaces = self._with(spaces, {id for pair in pairs for id in pair})
         null = self._halves(known_papers, spaces[0]) if with_null else None
         with PairDisplay() as display:
-            display.forecast([space.vectors for space in spaces], n_passes=N_PASSES, fast=self.fast, device=self.device)
+            display.forecast(spaces, n_passes=N_PASSES, fast=self.fast, device=self.device)
             study = Study.of(
                 spaces, known_papers=known_papers, measure=search.measure, fast=self.fast, device=self.device,
                 progress=display.begin("pairs"),
             )  # fmt: skip
             result = study.search(search, halves=null) if pairs is None else study.describe(pairs, halves=null)
-        return (
-            self._beside_printed(result, pairs or [], known_papers) if paper and known_papers else Answer(result=result)
-        )
+        if paper and known_papers:
+            return self._beside_printed(result, pairs or [], known_papers)
+        return Answer(result=result)
 
     def _all(self) -> tuple[Space, ...]:
         fields = parse_fields(self.fields) or None
@@ -121,12 +121,11 @@ class Comparison:
             return spaces
         wanted = ids | set(spaces[0].ids)
         everything = self._all()
-        positions = [i for i, id in sorted(enumerate(everything[0].ids), key=lambda at: at[1]) if id in wanted]
+        at = sorted((id, i) for i, id in enumerate(everything[0].ids) if id in wanted)
+        positions = np.array([i for _, i in at], np.int64)
         chosen = []
         for space, path in zip(everything, (self.index, self.against), strict=True):
-            kind = split_transform(path)[1] or self.transform
-            taken = space.take(positions)  # type: ignore[arg-type]
-            chosen.append(taken if kind in (None, "none") else taken.transformed(kind))
+            chosen.append(transformed(space.take(positions), split_transform(path)[1] or self.transform))
         return tuple(chosen)
 
     def _halves(self, known_papers: KnownPapers | None, space: Space) -> Halves:
@@ -210,6 +209,6 @@ class _Lines:
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if not is_quiet() and now - self._last >= LINE_EVERY:
+        if not is_quiet() and now - self._last >= PLAIN_LINE_EVERY:
             self._last = now
             click.echo(f"{self._what}: {done / total:.0%}", err=True)

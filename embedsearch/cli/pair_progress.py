@@ -8,16 +8,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from embedsearch.cli.options import is_quiet
+from embedsearch.cli.terminal import PLAIN_LINE_EVERY, duration, make_bar
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from embedsearch.scores import Float32
+    from embedsearch.store.space import Space
 
 FORECAST_FROM = 2e8
 """Pairs (20,000 papers) from which on a scan is timed beforehand: fewer are counted before that were said."""
-PLAIN_LINE_EVERY = 10.0
-"""Seconds."""
+N_PROBE = 4096
+"""Papers whose pairs are counted to tell the rate."""
 
 
 class PairDisplay:
@@ -28,23 +29,13 @@ class PairDisplay:
 
     def __init__(self, *, quiet: bool | None = None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._quiet = is_quiet() if quiet is None else quiet
         self._console = Console(stderr=True, highlight=False)
         self._what = "pairs"
         self._task: TaskID | None = None
         self._began = self._last_line = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
-            transient=True,
-            disable=self._quiet or not self._console.is_terminal,
-        )
+        self._bar = make_bar(self._console, quiet=self._quiet)
 
     def __enter__(self) -> PairDisplay:
         self._bar.start()
@@ -81,30 +72,23 @@ class PairDisplay:
             self._task = None
 
     def forecast(
-        self, vectors: Sequence[Float32], *, n_passes: float = 1, fast: bool = False, device: str = "cpu"
+        self, spaces: Sequence[Space], *, n_passes: float = 1, fast: bool = False, device: str = "cpu"
     ) -> None:
         """Say how long so many passes over all pairs will take, from a timed scan of few papers, where it is long."""
-        n_pairs = len(vectors[0]) * (len(vectors[0]) - 1) // 2
+        n_pairs = len(spaces[0]) * (len(spaces[0]) - 1) // 2
         if self._quiet or n_pairs < FORECAST_FROM:
             return
+        import numpy as np
+
         from embedsearch.pairs.scan import scan_pairs
 
-        n_probe = 4096
-        scan_pairs([rows[:256] for rows in vectors], fast=fast, device=device)  # compiles
+        probe = [space.take(np.arange(min(N_PROBE, len(space)))).vectors for space in spaces]
+        scan_pairs([rows[:256] for rows in probe], fast=fast, device=device)  # compiles
         began = time.monotonic()
-        scan_pairs([rows[:n_probe] for rows in vectors], fast=fast, device=device)
-        seconds = (time.monotonic() - began) * n_passes * n_pairs / (n_probe * (n_probe - 1) / 2)
+        scan = scan_pairs(probe, fast=fast, device=device)
+        seconds = (time.monotonic() - began) * n_passes * n_pairs / scan.n_pairs
         self._console.print(
-            f"{n_pairs:,} pairs of {len(vectors[0]):,} papers: that will take about {duration(seconds)}.",
+            f"{n_pairs:,} pairs of {len(spaces[0]):,} papers: that will take about {duration(seconds)}.",
             markup=False,
             soft_wrap=True,
         )
-
-
-def duration(seconds: float) -> str:
-    """A time for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours"

@@ -10,13 +10,12 @@ from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
 from embedsearch.build import BuildReport, Stage, Step
 from embedsearch.cli.options import DEFAULT_INDEX
+from embedsearch.cli.terminal import PLAIN_LINE_EVERY, duration, make_bar
 
-PLAIN_LINE_EVERY = 10.0
-"""Seconds."""
 FORECAST_AFTER = 3.0
 """Seconds of embedding after which its rate can be told from."""
 
@@ -32,16 +31,7 @@ class BuildDisplay:
         self._last_line = 0.0
         self._forecast = False
         self._first: tuple[float, Step] | None = None
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
-            transient=True,
-            disable=quiet or not self._console.is_terminal,
-        )
+        self._bar = make_bar(self._console, quiet=quiet)
 
     def __enter__(self) -> BuildDisplay:
         self._bar.start()
@@ -148,12 +138,3 @@ class BuildDisplay:
 def counted(n: int, noun: str) -> str:
     """1 paper, 2 papers."""
     return f"{n:,} {noun}{'s' * (n != 1)}"
-
-
-def duration(seconds: float) -> str:
-    """90 seconds, 3 minutes, 1.5 hours."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours"

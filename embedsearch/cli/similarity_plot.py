@@ -93,10 +93,7 @@ def command(
     by = {"reference": (0,), "index": (1,), "both": (0, 1)}[bin_by] if style == "ridgeline" else ()
     plots.check_parts(len(aligned.spaces), style)
     with PairDisplay() as display:
-        vectors = [space.vectors for space in aligned.spaces] if len(aligned.spaces[0]) > 20_000 else []
-        if vectors:
-            display.forecast(vectors, n_passes=len(kinds) * (1 + len(by)), fast=fast, device=device)
-            del vectors
+        display.forecast(aligned.spaces, n_passes=len(kinds) * (1 + len(by)), fast=fast, device=device)
         data = similarity_figure(
             aligned.spaces, panels=kinds, n_bins=bins, binning=binning, by=by, fast=fast, device=device,
             passes=display.begin,

@@ -22,6 +22,7 @@ __all__ = [
     "sample_options",
     "space_options",
     "split_transform",
+    "transformed",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -140,7 +141,7 @@ def open_spaces(
     # By id, so that no number depends on the order of the corpus, not even by the rounding of products
     by_id = np.argsort(np.array(aligned.spaces[0].ids), kind="stable")
     spaces = tuple(
-        _transformed(space.take(by_id).sample(n, seed=seed), kind or transform)
+        transformed(space.take(by_id).sample(n, seed=seed), kind or transform)
         for space, (_, kind) in zip(aligned.spaces, chosen, strict=True)
     )
     return replace(aligned, spaces=spaces)
@@ -153,7 +154,8 @@ def _check_transform(kind: str | None) -> None:
         TransformSpec.parse(kind)
 
 
-def _transformed(space: Space, kind: str | None) -> Space:
+def transformed(space: Space, kind: str | None) -> Space:
+    """The space after a transform that the command line named; `none`, or None, is no transform."""
     return space if kind in (None, "none") else space.transformed(kind)
 
 

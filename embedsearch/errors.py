@@ -15,8 +15,13 @@
     │   ├── StoreTooNew (ValueError)        made by a later version
     │   ├── StoreLocked (BlockingIOError)   another process is writing
     │   └── RecipeMismatch (ValueError)     vectors made in another way
-    └── QueryError (ValueError)             a query that cannot be answered
-        └── PaperNotFound (LookupError)
+    ├── QueryError (ValueError)             a query that cannot be answered
+    │   ├── OverLimit                       more than a server takes at once
+    │   └── PaperNotFound (LookupError)
+    └── ServerError (ConnectionError)       a server that cannot be asked, or cannot answer
+        ├── NotAllowed (PermissionError)    no key, or one that may not do this
+        ├── Overloaded                      too many wait already, or it is not ready: try again later
+        └── TookTooLong (TimeoutError)
 
 The message of each says what was expected, what was found, and what to do. Each is also the builtin
 exception named in brackets, so that code which knows nothing of embedsearch can catch it.
@@ -100,3 +105,27 @@ class QueryError(EmbedsearchError, ValueError):
 
 class PaperNotFound(QueryError, LookupError):
     """The store holds no paper of this id."""
+
+
+class OverLimit(QueryError):
+    """A request is larger than a server takes; the message names the limit."""
+
+
+class ServerError(EmbedsearchError, ConnectionError):
+    """A server cannot be reached, cannot be started, or cannot answer."""
+
+
+class NotAllowed(ServerError, PermissionError):
+    """A request came without a key, or with one that may not do this."""
+
+
+class Overloaded(ServerError):
+    """A server cannot answer now; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TookTooLong(ServerError, TimeoutError):
+    """An answer was not ready within the time limit."""

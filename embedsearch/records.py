@@ -54,12 +54,25 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Facets:
+    """What the best `n_counted` papers are: how many have a category or a year, most first, then by name.
+
+    A paper counts once in each of its categories; "" stands for an unknown year.
+    """
+
+    n_counted: int
+    categories: tuple[tuple[str, int], ...]
+    years: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """The hits of one query, best first."""
+    """The hits of one query, best first. `facets` is None unless it was asked for."""
 
     query: str
     mode: str
     hits: tuple[Hit, ...]
+    facets: Facets | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ PACKAGE = Path(embedsearch.__file__).parent
 
 LAYERS = [
     "_version", "errors", "records", "corpus", "texts", "scores", "measures", "device", "encoders", "transform",
-    "store", "keywords", "sentences", "ann", "stages", "build", "search", "pairs", "verify", "render", "plots", "cli",
+    "store", "keywords", "sentences", "ann", "stages", "build", "search", "pairs", "verify", "render", "plots",
+    "client", "integrations", "server", "cli",
 ]  # fmt: skip
 """From the ground up: a module imports what stands before its own layer, or in it."""
 
@@ -32,12 +33,22 @@ OWNERS = {
     "pandas": set(),
     "numba": {"pairs"},
     "threadpoolctl": {"pairs"},
+    "httpx": {"client"},
+    "langchain_core": {"integrations"},
+    "llama_index": {"integrations"},
+    "mcp": {"integrations"},
+    "fastapi": {"server"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "prometheus_client": {"server"},
+    "jinja2": {"server"},
+    "latex2mathml": {"server"},
 }
 """Which layers may import a library themselves."""
 
 HEAVY = [
     "torch", "transformers", "openai", "tiktoken", "faiss", "tantivy", "matplotlib", "pyarrow", "pandas", "pylatexenc",
-    "rich", "click",
+    "rich", "click", "fastapi", "pydantic", "uvicorn", "httpx", "mcp", "langchain_core", "llama_index",
 ]  # fmt: skip
 
 

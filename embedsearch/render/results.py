@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.text import Text
 
 from embedsearch.corpus import is_arxiv_id, to_text
 from embedsearch.encoders.models import NamedModel, NamedService
-from embedsearch.records import Hit, Paper, SearchResult
+from embedsearch.records import Facets, Hit, Paper, SearchResult
 from embedsearch.store.filters import fold_name
 from embedsearch.store.info import StoreInfo
 from embedsearch.store.manifest import build_command
@@ -25,8 +26,9 @@ from embedsearch.store.manifest import build_command
 AUTHORS_SHOWN = 4
 
 
-def hit_dict(hit: Hit) -> dict[str, Any]:
-    """A hit as JSON has it."""
+def hit_dict(hit: Hit, *, full: bool = False) -> dict[str, Any]:
+    """A hit as JSON has it; in full with the sentence that answers, and the paper as its corpus has it."""
+    more = {"sentence": hit.sentence, "paper": paper_dict(hit.paper)} if full else {}
     return {
         "rank": hit.rank,
         "id": hit.id,
@@ -37,12 +39,28 @@ def hit_dict(hit: Hit) -> dict[str, Any]:
         "authors": list(hit.authors),
         "categories": list(hit.categories),
         "published": hit.published,
+        **more,
     }
 
 
-def result_dict(result: SearchResult) -> dict[str, Any]:
-    """A result as JSON has it."""
-    return {"query": result.query, "mode": result.mode, "hits": [hit_dict(hit) for hit in result.hits]}
+def result_dict(result: SearchResult, *, full: bool = False) -> dict[str, Any]:
+    """A result as JSON has it; `full` as for `hit_dict`."""
+    counted = {"facets": _facets_dict(result.facets)} if result.facets else {}
+    hits = [hit_dict(hit, full=full) for hit in result.hits]
+    return {"query": result.query, "mode": result.mode, "hits": hits, **counted}
+
+
+def paper_dict(paper: Paper) -> dict[str, Any]:
+    """A paper as JSON has it: LaTeX and line breaks are kept."""
+    return asdict(paper)
+
+
+def _facets_dict(facets: Facets) -> dict[str, Any]:
+    return {
+        "n_counted": facets.n_counted,
+        "categories": [{"name": name, "n": n} for name, n in facets.categories],
+        "years": [{"name": name, "n": n} for name, n in facets.years],
+    }
 
 
 def to_json(value: Any, *, indent: int | None = 2) -> str:

@@ -88,7 +88,7 @@ class StoreView:
     def mask(self, filters: Filters | None) -> Mask | None:
         return self.catalogue.allowed(filters) if filters else None
 
-    def named(self, query: str) -> int | None:
+    def named(self, query: str, *, warn: bool = True) -> int | None:
         """The row of the paper that a query names by id, address or DOI."""
         doi = doi_of(query)
         if doi is not None and (row := self.catalogue.row_of_doi(doi)) is not None:
@@ -96,7 +96,7 @@ class StoreView:
         id = normal_id(query).id
         looks_like_one = is_arxiv_id(id) or (" " not in id and any(c.isdigit() for c in id))
         row = self.catalogue.row_of(id) if looks_like_one else None
-        if row is None and is_arxiv_id(id):
+        if row is None and warn and is_arxiv_id(id):
             log.warning("this index holds no paper %s; searching for it as text", id)
         return row
 

@@ -83,6 +83,13 @@ class Catalogue:
         found = {paper.row: paper for paper in self._read(f"WHERE row IN ({_list(rows)})")}
         return self._in_order(found, rows)
 
+    def facet_values(self, rows: Rows) -> list[tuple[tuple[str, ...], str | None]]:
+        """(categories, date of publication) of each of `rows`, in any order."""
+        found = self._execute(
+            f"SELECT categories, published FROM papers JOIN texts USING (row) WHERE row IN ({_list(rows)})"
+        )
+        return [(tuple(json.loads(categories)), published) for categories, published in found]
+
     def span(self, first: int, end: int) -> Iterator[StoredPaper]:
         """The papers of rows first to end - 1, in order, read as they are needed."""
         return self._read("WHERE row >= ? AND row < ? ORDER BY row", first, end)

@@ -1,0 +1,1 @@
+"""The retrieval backend: one store over HTTP, and a page to search it."""

@@ -1,0 +1,66 @@
+"""What a server is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from embedsearch.encoders import Compute
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The most that one request may ask for, and how long it may take. Sizes in bytes, times in seconds."""
+
+    k: int = 1000
+    text: int = 10_000
+    """Characters of one text."""
+    n_texts: int = 256
+    """Texts of one request."""
+    body: int = 1 << 20
+    queue: int = 256
+    """Requests that wait or are worked on, of each worker; the next one gets 503."""
+    seconds: float = 30.0
+    """From a whole request to its answer; then 504."""
+    receive_seconds: float = 15.0
+    """From the first byte of a request to its last; then 408."""
+    drain_seconds: float = 30.0
+    """After SIGTERM, for what is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """How the queries that wait share a pass of the encoder."""
+
+    max_texts: int = 64
+    """Texts in a pass; 1 turns batching off."""
+    cached_queries: int = 10_000
+    """Vectors of recent queries that are kept; 0: none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """All that a worker needs to know; can be pickled, since workers are spawned."""
+
+    index: Path
+    model: str | None = None
+    compute: Compute = field(default_factory=Compute)
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    keys_file: Path | None = None
+    """Hashed keys, see keys.py. EMBEDSEARCH_API_KEY, where it is set, is one more with the role read."""
+    public_read: bool = False
+    """Whether reading needs no key although there are some."""
+    insecure: bool = False
+    """Whether another host than loopback may be served without keys."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which the server may be addressed, beside loopback's; () with keys: any."""
+    log_format: str = "text"
+    """Of the access log: text, json or none."""
+    limits: Limits = field(default_factory=Limits)
+    batching: Batching = field(default_factory=Batching)
+    poll_seconds: float = 1.0
+    """How often the index is looked at for a new generation."""

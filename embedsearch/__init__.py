@@ -18,6 +18,7 @@ from embedsearch._version import __version__
 if TYPE_CHECKING:
     from embedsearch.ann import AnnKind
     from embedsearch.build import BuildOptions, BuildReport, build_index
+    from embedsearch.client import AsyncClient, Client, connect
     from embedsearch.corpus import Selection
     from embedsearch.encoders import Compute, Encoder, ModelSpec, Pooling, Recipe, Role, open_encoder
     from embedsearch.errors import EmbedsearchError
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 _HOME = {
     "Aligned": "store.space",
     "AnnKind": "ann",
+    "AsyncClient": "client",
     "BuildOptions": "build",
     "BuildReport": "build",
+    "Client": "client",
     "Compute": "encoders",
     "EmbedsearchError": "errors",
     "Encoder": "encoders",
@@ -53,6 +56,7 @@ _HOME = {
     "StoreInfo": "store.info",
     "align": "store.space",
     "build_index": "build",
+    "connect": "client",
     "open_encoder": "encoders",
     "store_info": "store.info",
     "verify_store": "verify",
@@ -62,8 +66,10 @@ _HOME = {
 __all__ = [
     "Aligned",
     "AnnKind",
+    "AsyncClient",
     "BuildOptions",
     "BuildReport",
+    "Client",
     "Compute",
     "EmbedsearchError",
     "Encoder",
@@ -84,6 +90,7 @@ __all__ = [
     "__version__",
     "align",
     "build_index",
+    "connect",
     "open_encoder",
     "store_info",
     "verify_store",

@@ -116,7 +116,11 @@ class ServerError(EmbedsearchError, ConnectionError):
 
 
 class NotAllowed(ServerError, PermissionError):
-    """A request came without a key, or with one that may not do this."""
+    """A request came without a key (`status` 401), or with one that may not do this (403)."""
+
+    def __init__(self, message: str, *, status: int = 401) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Overloaded(ServerError):

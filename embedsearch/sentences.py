@@ -2,40 +2,76 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import chain
 
 from embedsearch.keywords import KeywordQuery, words_of
 from embedsearch.texts import designations
 
 # A sentence ends at a full stop, but not at one of these.
 _ABBREVIATION = re.compile(r"\b(?:[A-Z]|al|cf|ca|e\.g|i\.e|vs|Fig|Figs|Eq|Eqs|Sect|Sec|Ref|Refs|No|approx|resp)\.$")
-_END = re.compile(r"(?<=[.!?])\s+(?=[^\sa-z])")
+_LONGEST = len("approx.")
+_END = re.compile(r"[.!?]\s+(?=[^\sa-z])")
 
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text for people."""
-    found: list[str] = []
-    for piece in _END.split(text):
-        if found and _ABBREVIATION.search(found[-1]):
-            found[-1] += f" {piece}"
+    found, start, joined = [], 0, ""
+    for end in _END.finditer(text):
+        piece = f"{joined}{text[start : end.start() + 1]}"
+        start = end.end()
+        if piece[-1] == "." and _ABBREVIATION.search(piece, max(0, len(piece) - _LONGEST)):
+            joined = f"{piece} "
         else:
             found.append(piece)
+            joined = ""
+    found.append(f"{joined}{text[start:]}")
     return found
 
 
-def best_sentence(text: str, query: KeywordQuery, *, rarity: Callable[[str], float]) -> str | None:
-    """The sentence of `text` that shares the rarest words with the query (highest sum of idf), None if none shares any.
+class Marker:
+    """Finds the sentences that a reader would mark: the query is looked at once, for all texts."""
 
-    The first of equals.
-    """
-    wanted = {*query.words, *(word for phrase in query.phrases for word in phrase)}
-    best, best_value = None, 0.0
-    for sentence in sentences(text):
+    def __init__(self, query: KeywordQuery, *, rarity: Callable[[str], float]) -> None:
+        """`rarity` gives the idf of a word of `words_of`."""
         # Stop words are shared by all sentences; they must not make one.
-        value = sum(max(0.0, rarity(word) - 1.0) for word in wanted & set(words_of(sentence)))
-        named = {*query.names, *query.quoted_names}
-        value += sum(8.0 for name in designations(sentence) if name.folded in named)
-        if value > best_value:
-            best, best_value = sentence, value
-    return best
+        values = {word: rarity(word) - 1.0 for word in chain(query.words, *query.phrases)}
+        self._values = {word: value for word, value in values.items() if value > 0}
+        self._names = {*query.names, *query.quoted_names}
+
+    def best(self, text: str) -> str | None:
+        """The sentence of `text` that shares the rarest words with the query (highest sum of idf), the first of equals.
+
+        None if none shares any.
+        """
+        best, best_value = None, 0.0
+        for sentence, words in _taken_apart(text) if self._values or self._names else ():
+            # An exact sum: whatever the order of a set.
+            value = math.fsum([self._values[word] for word in self._values.keys() & words])
+            if self._names:
+                value += sum(8.0 for name in designations(sentence) if name.folded in self._names)
+            if value > best_value:
+                best, best_value = sentence, value
+        return best
+
+
+@lru_cache(4096)
+def _taken_apart(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The sentences of a text with their words. Some papers answer many queries: 4 kB each."""
+    return tuple(
+        # The words of a sentence are those of its pieces: none goes on past a character of ASCII that is no letter.
+        (sentence, tuple(chain.from_iterable(map(_words, sentence.translate(_PIECES).split()))))
+        for sentence in sentences(text)
+    )
+
+
+_PIECES = {ord(c): c.lower() if c.isalnum() else " " for c in map(chr, range(128))}
+
+
+@lru_cache(32_768)
+def _words(piece: str) -> tuple[str, ...]:
+    """`words_of`: it takes longer than all else here, and few pieces of a text are new."""
+    return tuple(words_of(piece))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from embedsearch.encoders import Encoder
 from embedsearch.server.app import create_app
 from embedsearch.server.engine import Engine
 from embedsearch.server.options import ServeOptions
+from embedsearch.server.protocol import BoundedProtocol
 
 
 def make_store(folder: Path, n: int = 60, *, seed: int = 0, encoder: Encoder | None = None) -> Path:
@@ -40,7 +42,10 @@ def in_process(index: Path, *, encoder: Encoder | None = None, **options: Any) -
     told = ServeOptions(index=index, port=0, **options)
     app = create_app(told, engine=Engine(told, encoder=encoder or FakeEncoder()))
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+    protocol: Any = functools.partial(BoundedProtocol, limits=told.limits)
+    server = uvicorn.Server(
+        uvicorn.Config(app, http=protocol, ws="none", log_level="error", lifespan="on", server_header=False)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -60,6 +65,8 @@ class Command:
 
     url: str
     process: subprocess.Popen[str]
+    said: list[str]
+    """Its lines on stderr so far; they are read as they come, since a full pipe would stop it."""
 
 
 def free_port() -> int:
@@ -74,18 +81,24 @@ def as_command(index: Path, *arguments: str, env: dict[str, str] | None = None) 
     port = free_port()
     command = [sys.executable, "-m", "embedsearch", "serve", "--index", str(index), "--port", str(port), *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | (env or {}))
+    said: list[str] = []
+    reading = threading.Thread(target=lambda: said.extend(process.stderr or ()))
+    reading.start()
     try:
         url = f"http://127.0.0.1:{port}"
         for _ in range(1200):
             if process.poll() is not None:
-                raise AssertionError(f"the server ended: {process.stderr and process.stderr.read()}")
+                raise AssertionError(f"the server ended: {''.join(said)}")
             try:
                 if httpx.get(f"{url}/readyz", trust_env=False).status_code == 200:
                     break
             except httpx.TransportError:
                 pass
             time.sleep(0.05)
-        yield Command(url, process)
+        yield Command(url, process, said)
     finally:
         process.kill()
         process.wait()
+        reading.join()
+        if process.stderr is not None:
+            process.stderr.close()

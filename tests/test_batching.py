@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,27 @@ def test_each_text_is_in_one_batch_that_fits(budget):
     assert sorted(np.concatenate(result)) == list(range(500))
     for batch in result:
         assert len(batch) == 1 or n_padded_tokens(lengths, batch) <= budget
+
+
+@pytest.mark.parametrize("enough", [1, 64, 256, 10_000])
+def test_what_is_enough_only_divides_further(enough):
+    lengths = np.random.default_rng(1).integers(1, 60, size=500)
+    result = batches(lengths, 1000, enough=enough)
+    assert sorted(np.concatenate(result)) == list(range(500))
+    for batch, after in pairwise(result):
+        assert len(batch) == 1 or n_padded_tokens(lengths, batch) <= 1000
+        kept = lengths[batch][-(-enough // lengths[batch[0]]) :]
+        assert (kept >= lengths[batch[0]] * 7 / 8).all()
+        is_full = (len(batch) + 1) * lengths[batch[0]] > 1000
+        assert is_full or lengths[after[0]] < lengths[batch[0]] * 7 / 8
+    if enough == 10_000:
+        assert [batch.tolist() for batch in result] == [batch.tolist() for batch in batches(lengths, 1000)]
+
+
+def test_a_batch_that_has_enough_ends_before_what_is_much_shorter():
+    lengths = np.array([10, 10, 9, 8, 2, 2])
+    assert [batch.tolist() for batch in batches(lengths, 100, enough=20)] == [[0, 1, 2], [3, 4, 5]]
+    assert [batch.tolist() for batch in batches(lengths, 100, enough=40)] == [[0, 1, 2, 3], [4, 5]]
 
 
 def test_longest_first_and_equal_lengths_in_order():

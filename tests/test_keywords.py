@@ -89,6 +89,17 @@ def test_bm25_of_given_rows_is_that_of_the_search(index: Keywords) -> None:
     assert index.bm25(KeywordQuery.parse(""), rows).tolist() == [0] * len(rows)
 
 
+def test_rows_by_name_or_as_a_set_have_the_same_bm25(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = np.random.default_rng(1).choice(["star", "dust", "plasma", "cloud", "ring"], size=(300, 12))
+    keywords.build(tmp_path / "k", (stored(i, "", " ".join(row), []) for i, row in enumerate(words)))
+    index, query = Keywords(tmp_path / "k"), KeywordQuery.parse("star plasma ring")
+    rows, scores = index.candidates(query, 40)
+    for named in (0, 40, 1000):
+        monkeypatch.setattr(keywords, "TERM_ROWS", named)
+        assert (index.bm25(query, rows[::-1]) == scores[::-1]).all()
+        assert index.bm25(query, np.arange(300))[rows].tolist() == scores.tolist()
+
+
 @pytest.mark.parametrize("direct", [0, 100])
 def test_filters_are_exact_either_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direct: int) -> None:
     monkeypatch.setattr(keywords, "DIRECT_ROWS", direct)

@@ -23,6 +23,7 @@ RECALL_QUERIES = 200
 if sys.platform == "darwin":
     # torch and faiss each bring an OpenMP there, and two of them at work in one process crash it.
     faiss.omp_set_num_threads(1)
+ALL_THREADS = int(faiss.omp_get_max_threads())
 
 
 class FlatIndex:
@@ -44,7 +45,7 @@ class FlatIndex:
         open_queries, limit = list(range(len(queries))), k + 16
         while open_queries and n_allowed:
             limit = min(limit, n_allowed)
-            scores, rows = self._index.search(queries[open_queries], limit, params=_selecting(allowed))
+            scores, rows = _search(self._index, queries[open_queries], limit, _selecting(allowed))
             unfinished = []
             for query, its_scores, its_rows in zip(open_queries, scores, rows, strict=True):
                 if limit < n_allowed and its_scores[-1] >= its_scores[k - 1] - margin:
@@ -75,7 +76,7 @@ class IvfIndex:
         while open_queries and limit:
             only = {} if allowed is None else {"sel": _selector(allowed)}
             parameters = faiss.SearchParametersIVF(nprobe=min(n_probe, self._index.nlist), **only)
-            _, rows = self._index.search(queries[open_queries], limit, params=parameters)
+            _, rows = _search(self._index, queries[open_queries], limit, parameters)
             for query, its_rows in zip(open_queries, rows, strict=True):
                 found[query] = its_rows[its_rows >= 0]
             everywhere = n_probe >= self._index.nlist
@@ -129,6 +130,16 @@ def _recall(index: IvfIndex, vectors: ShardedVectors) -> float:
 def _spread(n: int, m: int) -> Rows:
     """m of n rows, chosen at random but always the same."""
     return np.sort(np.random.default_rng(0).choice(n, m, replace=False)).astype(np.int64)
+
+
+def _search(
+    index: faiss.Index, queries: Float32, limit: int, parameters: faiss.SearchParameters | None
+) -> tuple[Float32, Rows]:
+    """(scores, rows), (q, limit) each."""
+    # To wake the other threads takes longer than one query: 1.3 ms for 0.4, of 10,000 papers. Set for this thread only.
+    faiss.omp_set_num_threads(1 if len(queries) == 1 else ALL_THREADS)
+    scores, rows = index.search(queries, limit, params=parameters)
+    return scores, rows
 
 
 def _selector(allowed: Mask) -> faiss.IDSelector:

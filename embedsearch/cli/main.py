@@ -22,6 +22,9 @@ COMMANDS = {
     "info": ("info", "Say what an index is and how far it is."),
     "verify": ("verify", "Check every file of an index."),
     "models": ("models", "List the models that have a name."),
+    "serve": ("serve", "Answer over HTTP: an API and a page."),
+    "keys": ("keys", "Say who may ask a server."),
+    "mcp": ("mcp", "Let agents search: the Model Context Protocol."),
 }
 
 GO_ON = (["build-index"], ["embed"])

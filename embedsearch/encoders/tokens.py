@@ -30,9 +30,9 @@ class TokenRows:
         """(n,) int64."""
         return np.diff(self.offsets)
 
-    def batches(self, budget: int) -> list[NDArray[np.int64]]:
+    def batches(self, budget: int, *, enough: int | None = None) -> list[NDArray[np.int64]]:
         """As `batching.batches` of the lengths."""
-        return batches(self.lengths, budget)
+        return batches(self.lengths, budget, enough=enough)
 
     def padded(self, rows: NDArray[np.int64], pad_id: int) -> NDArray[np.int64]:
         """The ids of these texts, (k, longest) int64, with padding on the right."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -9,11 +10,11 @@ import numpy as np
 
 from embedsearch.keywords import KeywordQuery
 from embedsearch.records import Hit, SearchResult
-from embedsearch.scores import best_first
+from embedsearch.scores import Float32, Rows, at_least_kth, best_first
 from embedsearch.search.facets import count_facets
 from embedsearch.search.modes import Mode, Sort
 from embedsearch.search.view import Scored, StoreView
-from embedsearch.sentences import best_sentence
+from embedsearch.sentences import Marker
 from embedsearch.store.filters import Filters
 
 
@@ -44,32 +45,44 @@ def make_result(
     first: Collection[int] = (),
 ) -> SearchResult:
     """The best k of `scored`; the rows of `first` before all others."""
-    ids = view.catalogue.ids(scored.rows)
-    order = best_first(scored.scores, ids)
-    order.sort(key=lambda i: scored.rows[i] not in first)  # stable: only the papers that were asked for move
-    counted = scored.rows[order[: ask.n_counted]]
+    rows, scores, cosines = _leading(scored, ask.n_wanted, first)
+    order = best_first(scores, view.catalogue.ids(rows))
+    order.sort(key=lambda i: rows[i] not in first)  # stable: only the papers that were asked for move
+    counted = rows[order[: ask.n_counted]]
     order = order[: ask.k]
-    stored = view.catalogue.papers(scored.rows[order])
+    stored = view.catalogue.papers(rows[order])
     if ask.sort is Sort.DATE:
         by_date = sorted(range(len(order)), key=lambda i: stored[i].paper.published or "", reverse=True)
         order, stored = [order[i] for i in by_date], [stored[i] for i in by_date]
+    marker = Marker(words, rarity=view.keywords.rarity)
     hits = []
     for rank, (i, found) in enumerate(zip(order, stored, strict=True), 1):
-        cosine = float(scored.cosines[i])
+        cosine = float(cosines[i])
         hits.append(
             Hit(
                 rank=rank,
                 id=found.paper.id,
-                score=float(scored.scores[i]),
-                cosine=None if np.isnan(cosine) else cosine,
+                score=float(scores[i]),
+                cosine=None if math.isnan(cosine) else cosine,
                 title=found.title,
                 abstract=found.abstract,
                 authors=found.authors,
                 categories=found.paper.categories,
                 published=found.paper.published,
-                sentence=best_sentence(found.abstract, words, rarity=view.keywords.rarity),
+                sentence=marker.best(found.abstract),
                 paper=found.paper,
             )
         )
     facets = count_facets(view.catalogue.facet_values(counted)) if ask.n_counted else None
     return SearchResult(query=query, mode=mode.value, hits=tuple(hits), facets=facets)
+
+
+def _leading(scored: Scored, k: int, first: Collection[int]) -> tuple[Rows, Float32, Float32]:
+    """Rows, scores and cosines of the best k of `scored`, all that tie with the last, and the rows of `first`.
+
+    So that ids are read of a few papers alone: the others cannot be among the best k whatever theirs are.
+    """
+    leading = at_least_kth(scored.scores, k)
+    if first:
+        leading |= np.isin(scored.rows, list(first))
+    return scored.rows[leading], scored.scores[leading], scored.cosines[leading]

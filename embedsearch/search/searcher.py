@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import TypeVar, overload
 import numpy as np
 
 from embedsearch.encoders import Compute, Encoded, Encoder, ModelSpec, Role
-from embedsearch.errors import OptionError, QueryError, StoreCorrupt
+from embedsearch.encoders.services import is_service
+from embedsearch.errors import BadVector, OptionError, QueryError, StoreCorrupt
 from embedsearch.keywords import KeywordQuery, clean
 from embedsearch.records import Paper, SearchResult
 from embedsearch.scores import Float32, Mask, unit_rows
@@ -25,11 +26,14 @@ from embedsearch.search.modes import Mode, Sort
 from embedsearch.search.view import Scored, StoreView
 from embedsearch.store.catalogue import StoredPaper
 from embedsearch.store.filters import Filters
-from embedsearch.store.manifest import Generation, read_manifest
+from embedsearch.store.manifest import Generation, Manifest, read_manifest
 
 log = logging.getLogger("embedsearch")
 
 T = TypeVar("T")
+
+WARMING = "star"
+"""What is asked when a store is warmed up."""
 
 
 class Searcher:
@@ -46,12 +50,16 @@ class Searcher:
         model: ModelSpec | str | None = None,
         compute: Compute | None = None,
         observe: Callable[[str, float], None] | None = None,
+        follows: bool = True,
     ) -> None:
         """See `open`."""
         self.folder = folder
         self._compute = compute or Compute()
         self._observe = observe
+        self._follows = follows
+        self._is_given = encoder is not None
         self._encoder = encoder
+        self._encoder_recipe: Mapping[str, object] | None = None
         self._model = ModelSpec(name=model) if isinstance(model, str) else model
         self._has_warned = False
         self._encoder_lock = threading.Lock()
@@ -68,29 +76,67 @@ class Searcher:
         model: ModelSpec | str | None = None,
         compute: Compute | None = None,
         observe: Callable[[str, float], None] | None = None,
+        follows: bool = True,
     ) -> Searcher:
         """Open the store at `path`. The model is loaded at the first query that needs it, unless `encoder` is given.
 
         A store knows its model, unless its vectors came from a file that does not say: then `model` names what made
         them. `observe(stage, seconds)` is called in the searching thread after each stage of a query: encode, search,
-        catalogue.
+        catalogue. Unless it `follows` the store, it never goes on with a newer state by itself: where a file that it
+        needs is gone, it raises StoreCorrupt.
 
         Raises StoreNotFound, StoreCorrupt, StoreTooNew, or RecipeMismatch if `encoder` did not make its vectors.
         """
-        return cls(Path(path), encoder=encoder, model=model, compute=compute, observe=observe)
+        return cls(Path(path), encoder=encoder, model=model, compute=compute, observe=observe, follows=follows)
 
     @property
     def generation(self) -> Generation:
         """What is searched: counts, recipe, files; `complete` says whether all papers have vectors."""
         return self._view.generation
 
+    @property
+    def manifest(self) -> Manifest:
+        """The store's manifest as it was when this state was opened."""
+        return self._view.manifest
+
     def refresh(self) -> bool:
-        """Look at the store again; True if there was something newer, which is searched from now on."""
+        """Look at the store again; True if there was something newer, which is searched from now on.
+
+        Its model is opened when it is needed, if it is another one. Raises RecipeMismatch, and stays with what it has,
+        where the encoder was given and did not make the newer vectors.
+        """
         manifest = read_manifest(self.folder)
         if manifest.checksum == self._view.manifest.checksum:
             return False
-        self._view = StoreView(self.folder, manifest)
+        view = StoreView(self.folder, manifest)
+        if self._is_given and self._encoder is not None:
+            check_recipe(view.generation, self._encoder)
+        self._view = view
         return True
+
+    def warm_up(self) -> None:
+        """Open all that queries need, so that the first ones wait for nothing and no file is looked for later.
+
+        The model is loaded, unless it is a service's. Nothing is read that another process could not share. Not for a
+        Searcher that is being searched; its stages are not observed.
+        """
+        view, observe = self._view, self._observe
+        self._observe = None
+        view.open_all()
+        modes, vectors = [Mode.KEYWORD], dict[str, Float32]()
+        if self.has_encoder:
+            encoder = self._encoder_for(view)
+            is_ours = not is_service(self._model or ModelSpec.from_dict(view.generation.model))
+            if is_ours and view.vectors.n_rows:
+                modes, vectors = list(Mode), {WARMING: encoder.encode([WARMING], role=Role.QUERY)[0]}
+        for mode in modes:
+            with suppress(BadVector):  # a transform may leave nothing of this very query
+                self._search(view, [WARMING], mode, _ask(1, None, Sort.SCORE, 0), vectors)
+        self._observe = observe
+
+    def connect(self) -> None:
+        """Open what the calling thread needs for itself, so that its first query need not."""
+        self._view.catalogue.connect()
 
     @overload
     def search(
@@ -142,7 +188,8 @@ class Searcher:
         """
         texts = [query] if isinstance(query, str) else list(query)
         mode, ask = _member(Mode, mode), _ask(k, filters, sort, n_counted)
-        results = self._retry(lambda view: self._search(view, texts, mode, ask, vectors or {}))
+        given = vectors or {}
+        results = self._retry(lambda view: self._search(view, texts, mode, ask, given), only_same_recipe=bool(given))
         return results[0] if isinstance(query, str) else results
 
     def to_encode(self, texts: Sequence[str], *, mode: Mode | str = Mode.HYBRID) -> list[str]:
@@ -219,15 +266,30 @@ class Searcher:
 
         Raises ModelNotFound where the store does not know its model; BadVector for a text without any token.
         """
-        encoded = self.encoder.encode_counted(list(texts), role=_member(Role, role))
-        return self._retry(lambda view: replace(encoded, vectors=view.into_space(encoded.vectors)))
+        texts, kind = list(texts), _member(Role, role)
+
+        def embedded(view: StoreView) -> Encoded:
+            encoded = self._encoder_for(view).encode_counted(texts, role=kind)
+            return replace(encoded, vectors=view.into_space(encoded.vectors))
+
+        return self._retry(embedded)
+
+    def into_space(self, vectors: Float32) -> Float32:
+        """What the encoder made, (n, dim) float32 unit rows, as the store has it: its transform applied."""
+        return self._view.into_space(vectors)
 
     @property
     def encoder(self) -> Encoder:
         """The encoder of the store's recipe, opened when first asked for. Raises ModelNotFound or RecipeMismatch."""
+        return self._encoder_for(self._view)
+
+    def _encoder_for(self, view: StoreView) -> Encoder:
+        """That of `view`, which `refresh` may have left behind meanwhile: its vectors are comparable with no others."""
         with self._encoder_lock:
-            if self._encoder is None:
-                self._encoder = encoder_of(self._view.generation, model=self._model, compute=self._compute)
+            is_its = self._is_given or self._encoder_recipe == view.generation.recipe
+            if self._encoder is None or not is_its:
+                self._encoder = encoder_of(view.generation, model=self._model, compute=self._compute)
+                self._encoder_recipe = view.generation.recipe
             return self._encoder
 
     @property
@@ -235,12 +297,15 @@ class Searcher:
         """Whether a query can be embedded: the store knows its model, or one was named."""
         return self._encoder is not None or self._model is not None or self.generation.has_encoder
 
-    def _retry(self, answer: Callable[[StoreView], T]) -> T:
+    def _retry(self, answer: Callable[[StoreView], T], *, only_same_recipe: bool = False) -> T:
         """A writer may remove what an older generation needs: then look again, once."""
+        view = self._view
         try:
-            return answer(self._view)
+            return answer(view)
         except StoreCorrupt:
-            if not self.refresh():
+            if not self._follows or not self.refresh():
+                raise
+            if only_same_recipe and self._view.generation.recipe != view.generation.recipe:
                 raise
             return answer(self._view)
 
@@ -285,15 +350,15 @@ class Searcher:
     def _encode(self, view: StoreView, texts: list[str], given: Mapping[str, Float32]) -> dict[str, Float32]:
         """Vectors of `texts` in the store's space."""
         missing = [text for text in texts if text not in given]
-        made = dict(zip(missing, self._encode_here(missing), strict=True)) if missing else {}
+        made = dict(zip(missing, self._encode_here(view, missing), strict=True)) if missing else {}
         if not texts:
             return {}
         raw = np.array([given[text] if text in given else made[text] for text in texts], np.float32)
         return dict(zip(texts, view.into_space(raw), strict=True))
 
-    def _encode_here(self, texts: list[str]) -> Float32:
+    def _encode_here(self, view: StoreView, texts: list[str]) -> Float32:
         with self._timed("encode"):
-            return self.encoder.encode(texts, role=Role.QUERY)
+            return self._encoder_for(view).encode(texts, role=Role.QUERY)
 
     def _result(
         self,

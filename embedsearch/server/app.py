@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,8 +10,13 @@ from fastapi import FastAPI
 
 from embedsearch._version import __version__
 from embedsearch.server import api
+from embedsearch.server.document import describe
+from embedsearch.server.edge import Edge
 from embedsearch.server.engine import Engine
+from embedsearch.server.failures import handle_failures
+from embedsearch.server.keys import ENV, Keys
 from embedsearch.server.options import ServeOptions
+from embedsearch.server.page import routes as page
 
 
 def create_app(options: ServeOptions, *, engine: Engine | None = None) -> FastAPI:
@@ -22,8 +28,20 @@ def create_app(options: ServeOptions, *, engine: Engine | None = None) -> FastAP
         yield
         await app.state.engine.stop()
 
-    app = FastAPI(title="embedsearch", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="embedsearch",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     app.state.engine = engine or Engine(options)
     app.state.options = options
+    app.state.keys = Keys(options.keys_file, os.environ.get(ENV))
     app.include_router(api.router)
+    app.include_router(page.router)
+    handle_failures(app)
+    describe(app)
+    app.add_middleware(Edge, options=options, keys=app.state.keys)
     return app

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 from embedsearch.encoders import Encoded, Encoder, Role
-from embedsearch.errors import Overloaded
+from embedsearch.errors import Overloaded, StoreCorrupt, TookTooLong
 from embedsearch.records import SearchResult
 from embedsearch.scores import Float32
 from embedsearch.search import Mode, Searcher, Sort
+from embedsearch.server import metrics
+from embedsearch.server.batching import QueryBatcher, Waited
 from embedsearch.server.options import ServeOptions
+from embedsearch.server.swap import Served, Swapper
+from embedsearch.server.threads import SearchThreads
 from embedsearch.store.catalogue import StoredPaper
 from embedsearch.store.filters import Filters
-from embedsearch.store.info import StoreInfo, store_info
+from embedsearch.store.info import StoreInfo, info_of
 
 T = TypeVar("T")
+
+TEXTS_AT_ONCE = 8
+"""Texts of one request that are searched for before others have their turn."""
+CHARS_IN_THE_LOOP = 2000
+"""Texts up to so long are cleaned in the event loop, in microseconds; longer ones in a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +38,20 @@ class Answer(Generic[T]):
 
     value: T
     generation: int
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """What a request has waited for so far: the encoder, and a thread to search in; seconds."""
+
+    queued: float = 0.0
+
+    def waited(self, seconds: float) -> None:
+        self.queued += seconds
+
+    def embedded(self, waited: Waited) -> None:
+        self.queued += waited.queue
+        metrics.stage("encode", waited.encode)
 
 
 class Engine:
@@ -39,30 +64,47 @@ class Engine:
     def __init__(self, options: ServeOptions, *, encoder: Encoder | None = None) -> None:
         """`encoder` stands in for the store's own (tests)."""
         self.options = options
-        self._given_encoder = encoder
-        self._searcher: Searcher | None = None
-        self._pool = ThreadPoolExecutor(2)
+        self._threads = SearchThreads()
+        self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._swapper = Swapper(options, encoder=encoder, encode_thread=self._encoding, prepare=self._threads.connect)
+        self._watching: asyncio.Task[None] | None = None
+        self._n_waiting = 0
+        self._stopping = False
 
     async def start(self) -> None:
-        """Open the store and warm it up; raises what Searcher.open raises."""
-        opened = Searcher.open(self.options.index, encoder=self._given_encoder, compute=self.options.compute)
-        self._searcher = opened
+        """Open the store and warm it up; raises what Searcher.open and loading its model raise."""
+        await self._swapper.reload()
+        self._threads.start()
+        self._watching = asyncio.create_task(self._swapper.watch())
 
     async def stop(self) -> None:
-        """Finish what is under way, and stop all threads."""
-        self._pool.shutdown(wait=True)
+        """Finish what is under way, for `limits.drain_seconds` at most, and stop all threads."""
+        self._stopping = True
+        if self._watching is not None:
+            self._watching.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.options.limits.drain_seconds):
+                while self._n_waiting:
+                    await asyncio.sleep(0.02)
+        await self._threads.close()
+        await asyncio.to_thread(self._encoding.shutdown, wait=True, cancel_futures=True)
+        await self._swapper.close()
 
     @property
     def ready(self) -> bool:
         """Whether a store is open and warm."""
-        return self._searcher is not None
+        return self._swapper.current is not None and not self._stopping
 
     @property
     def searcher(self) -> Searcher:
         """That of the generation that answers now. Raises Overloaded where none is open."""
-        if self._searcher is None:
+        return self._served.searcher
+
+    @property
+    def _served(self) -> Served:
+        if self._swapper.current is None:
             raise Overloaded("expected an open index, found none yet: try again in a moment", retry_after=2)
-        return self._searcher
+        return self._swapper.current
 
     async def search(
         self,
@@ -75,9 +117,21 @@ class Engine:
         n_counted: int = 0,
     ) -> Answer[list[SearchResult]]:
         """See Searcher.search: one result for each text."""
-        return await self._run(
-            lambda s: s.search(list(texts), k=k, mode=mode, filters=filters, sort=sort, n_counted=n_counted)
-        )
+        asked = list(texts)
+
+        async def work(served: Served, ticket: _Ticket) -> list[SearchResult]:
+            vectors = await self._vectors(served, asked, mode, ticket)
+
+            def search(part: list[str]) -> list[SearchResult]:
+                return served.searcher.search(
+                    part, k=k, mode=mode, filters=filters, sort=sort, n_counted=n_counted, vectors=vectors
+                )
+
+            parts = [asked[first : first + TEXTS_AT_ONCE] for first in range(0, len(asked), TEXTS_AT_ONCE)]
+            made = [await self._threads.run(partial(search, part), waited=ticket.waited) for part in parts]
+            return [result for results in made for result in results]
+
+        return await self._run(work)
 
     async def similar_to(
         self,
@@ -89,7 +143,7 @@ class Engine:
         n_counted: int = 0,
     ) -> Answer[SearchResult]:
         """See Searcher.similar_to."""
-        return await self._run(lambda s: s.similar_to(id, k=k, filters=filters, sort=sort, n_counted=n_counted))
+        return await self._search(lambda s: s.similar_to(id, k=k, filters=filters, sort=sort, n_counted=n_counted))
 
     async def search_vector(
         self,
@@ -101,25 +155,97 @@ class Engine:
         n_counted: int = 0,
     ) -> Answer[SearchResult]:
         """See Searcher.search_vector."""
-        return await self._run(lambda s: s.search_vector(vector, k=k, filters=filters, sort=sort, n_counted=n_counted))
+        return await self._search(
+            lambda s: s.search_vector(vector, k=k, filters=filters, sort=sort, n_counted=n_counted)
+        )
 
     async def paper(self, id: str) -> Answer[StoredPaper]:
         """The paper of this id in any of its forms, as the corpus and as people read it."""
-        return await self._run(lambda s: s.stored(id))
+        return await self._search(lambda s: s.stored(id))
 
     async def embed(self, texts: Sequence[str], *, role: Role) -> Answer[Encoded]:
         """Vectors of texts in the store's space (its transform applied), and their tokens."""
-        return await self._run(lambda s: s.embed(list(texts), role=role))
+        asked = list(texts)
+
+        async def work(served: Served, ticket: _Ticket) -> Encoded:
+            encoded, waited = await self._batcher(served).documents(asked, role=role)
+            ticket.embedded(waited)
+            into = partial(served.searcher.into_space, encoded.vectors)
+            return replace(encoded, vectors=await self._threads.run(into, waited=ticket.waited))
+
+        return await self._run(work)
 
     async def info(self) -> Answer[StoreInfo]:
         """What is being served."""
-        return await self._run(lambda s: store_info(s.folder))
+        served = self._served
+        return Answer(value=info_of(self.options.index, served.searcher.manifest), generation=served.generation)
 
     async def reload(self) -> Answer[bool]:
-        """Look at the index now; whether there was something newer, which answers from now on."""
-        return await self._run(lambda s: s.refresh())
+        """Look at the index now; whether there was something newer, which answers from now on.
 
-    async def _run(self, work: Callable[[Searcher], T]) -> Answer[T]:
-        searcher = self.searcher
-        value = await asyncio.get_running_loop().run_in_executor(self._pool, work, searcher)
-        return Answer(value=value, generation=searcher.generation.number)
+        Raises what opening it raises; what answered before goes on then.
+        """
+        return Answer(value=await self._swapper.reload(), generation=self._served.generation)
+
+    async def _search(self, search: Callable[[Searcher], T]) -> Answer[T]:
+        """One call in a thread, without an encoder."""
+        return await self._run(
+            lambda served, ticket: self._threads.run(partial(search, served.searcher), waited=ticket.waited)
+        )
+
+    async def _run(self, work: Callable[[Served, _Ticket], Awaitable[T]]) -> Answer[T]:
+        """Admit, bound in time; where files of its state are gone, all of it once more on the next one."""
+        with self._admitted() as ticket:
+            served, seconds = self._served, self.options.limits.seconds
+            limit = asyncio.timeout(seconds)
+            try:
+                async with limit:
+                    try:
+                        value = await work(served, ticket)
+                    except StoreCorrupt:
+                        newer = await self._swapper.instead_of(served)
+                        if newer is None:
+                            raise
+                        served = newer
+                        value = await work(served, ticket)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise TookTooLong(f"expected an answer within {seconds:g} s, found none: ask for less") from None
+            return Answer(value=value, generation=served.generation)
+
+    @contextmanager
+    def _admitted(self) -> Iterator[_Ticket]:
+        most = self.options.limits.queue
+        if self._stopping:
+            raise Overloaded("expected a server that goes on, found that it stops: try again in a moment")
+        if self._n_waiting >= most:
+            raise Overloaded(f"expected at most {most} requests at once, found as many already: try again in a moment")
+        ticket = _Ticket()
+        self._n_waiting += 1
+        metrics.waiting(self._n_waiting)
+        try:
+            yield ticket
+        finally:
+            self._n_waiting -= 1
+            metrics.waiting(self._n_waiting)
+            metrics.stage("queue", ticket.queued)
+
+    async def _vectors(
+        self, served: Served, texts: list[str], mode: Mode | str, ticket: _Ticket
+    ) -> Mapping[str, Float32]:
+        """Those of the queries that need one."""
+        which = partial(served.searcher.to_encode, texts, mode=mode)
+        is_long = sum(map(len, texts)) > CHARS_IN_THE_LOOP
+        to_encode = await self._threads.run(which, waited=ticket.waited) if is_long else which()
+        if not to_encode:
+            return {}
+        vectors, waited = await self._batcher(served).queries(to_encode)
+        ticket.embedded(waited)
+        return vectors
+
+    def _batcher(self, served: Served) -> QueryBatcher:
+        if served.batcher is None:
+            _ = served.searcher.encoder  # says why there is none
+        assert served.batcher is not None
+        return served.batcher

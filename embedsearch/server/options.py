@@ -28,6 +28,8 @@ class Limits:
     """From the first byte of a request to its last; then 408."""
     drain_seconds: float = 30.0
     """After SIGTERM, for what is under way."""
+    connections: int = 512
+    """Open ones of each worker; the next one gets 503."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

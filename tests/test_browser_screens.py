@@ -1,0 +1,195 @@
+"""The page in a real Chromium: on narrow screens, in the dark, without JavaScript, with a key, by axe-core."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsing import NEEDED, chromium, opened, said, search
+from page_papers import make_page_store
+from serving import in_process
+
+from embedsearch.server.keys import Role, add_key
+
+pytestmark = NEEDED
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_page_store(tmp_path_factory.mktemp("browser"))
+
+
+@pytest.fixture(scope="module")
+def url(index: Path) -> Iterator[str]:
+    with in_process(index) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Any, url: str) -> Iterator[Any]:
+    with opened(browser, url) as page:
+        page.goto(url)
+        yield page
+
+
+@pytest.mark.parametrize("width", [320, 390])
+@pytest.mark.parametrize("query", ["/", "/?q=dust+mass", "/?q=plasma&k=50", "/?like=9999.99999"])
+def test_a_narrow_screen_scrolls_in_one_direction(browser: Any, url: str, width: int, query: str) -> None:
+    with opened(browser, url, expected=("404",), viewport={"width": width, "height": 700}) as page:
+        page.goto(url + query)
+        if page.locator("#filters").count():
+            page.locator("#filters > summary").click()
+        page.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_filters_are_folded_where_there_is_no_room(browser: Any, url: str) -> None:
+    with opened(browser, url, viewport={"width": 390, "height": 700}) as page:
+        page.goto(f"{url}/?q=star")
+        category = page.locator(".filters a", has_text="gr-qc")
+        assert not category.is_visible()
+        page.locator("#filters > summary").click()
+        category.click()
+        page.locator(".chips a").wait_for()
+        page.set_viewport_size({"width": 1200, "height": 700})
+        assert page.locator(".filters a", has_text="gr-qc").is_visible()
+
+
+def test_errors_are_shown_in_the_page(browser: Any, url: str) -> None:
+    with opened(browser, url, expected=("422", "404", "ERR_FAILED")) as page:
+        page.goto(url)
+        page.locator("#q").fill("star")
+        page.keyboard.press("Enter")
+        page.locator(".hit").first.wait_for()
+        page.get_by_label("From").fill("yesterday")
+        page.keyboard.press("Enter")
+        page.locator(".sorry").wait_for()
+        assert "yesterday" in page.locator(".sorry").text_content()
+        assert said(page) == "That cannot be searched for"
+        page.route("**/page/results*", lambda route: route.abort())
+        page.go_back()
+        page.get_by_role("heading", name="The server cannot be reached").wait_for()
+
+
+@pytest.mark.parametrize("query", ["/?q=plasma&k=50", "/?q=wave&k=50&mode=keyword"])
+def test_nothing_of_a_corpus_runs(browser: Any, url: str, query: str) -> None:
+    with opened(browser, url) as page:
+        page.goto(url + query)
+        page.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
+        assert page.locator("main script, main img, main b, main i").count() == 0
+        assert page.locator('a[href^="javascript"]').count() == 0
+
+
+def test_without_javascript_all_is_there(browser: Any, url: str) -> None:
+    with opened(browser, url, java_script_enabled=False) as page:
+        page.goto(url)
+        page.locator("#q").fill("dust mass")
+        page.locator(".box button").click()
+        assert page.locator(".hit").count() == 10
+        page.locator(".hit summary").first.click()
+        assert page.locator(".abstract mark").first.is_visible()
+        page.locator(".filters a", has_text="astro-ph.GA").first.click()
+        assert page.locator(".chips a").count() == 1
+        page.locator("#q").fill("star")
+        page.locator(".box button").click()
+        assert page.locator(".chips a").count() == 1
+        page.locator(".alike").first.click()
+        assert page.locator(".about").count() == 1
+        assert not page.locator(".keys").is_visible()
+
+
+def test_a_key_is_asked_for_once(browser: Any, index: Path, tmp_path: Path) -> None:
+    token = add_key(tmp_path / "keys.json", "reader", role=Role.READ)
+    with in_process(index, keys_file=tmp_path / "keys.json") as url, opened(browser, url, expected=("401",)) as page:
+        page.goto(f"{url}/?q=dust+mass")
+        page.get_by_label("Key").fill("wrong")
+        page.get_by_role("button", name="Open").click()
+        page.get_by_text("does not know that key").wait_for()
+        page.get_by_label("Key").fill(token)
+        page.get_by_role("button", name="Open").click()
+        page.locator(".hit").first.wait_for()
+        assert page.locator("#q").input_value() == "dust mass"
+        assert not page.get_by_label("Key").is_visible()
+        search(page, "star")
+        page.reload()
+        page.locator(".hit").first.wait_for()
+        assert token not in page.content() + page.url
+        assert page.evaluate("localStorage.length") == 0
+        with page.context.new_page() as other:
+            other.goto(url)
+            other.get_by_label("Key").wait_for()  # another tab has none
+
+
+# ---- accessibility --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """axe-core's script."""
+    spec = importlib.util.find_spec("axe_playwright_python")
+    if spec is None or spec.origin is None:
+        pytest.skip("needs axe-core: pip install axe-playwright-python")
+    return (Path(spec.origin).parent / "axe.min.js").read_text()
+
+
+def violations(page: Any, axe: str, *rules: str) -> list[str]:
+    """What axe finds: by all rules of WCAG 2.2 AA and good practice, or by `rules` alone."""
+    page.evaluate(axe)
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    only = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": tags}
+    found = page.evaluate("only => axe.run(document, {runOnly: only})", only)
+    assert len(found["passes"]) >= (len(rules) or 15)
+    return [f"{rule['id']}: {node['html'][:200]}" for rule in found["violations"] for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize("width", [1200, 320])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "/",
+        "/?q=dust+mass&category=astro-ph.GA&since=2023&until=2023",
+        "/?like=2301.00001&sort=date&k=5",
+        "/?q=xyzzy&mode=keyword",
+        "/?like=9999.99999",
+    ],
+)
+def test_accessibility(browser: Any, url: str, axe: str, query: str, width: int) -> None:
+    with opened(browser, url, expected=("404",), viewport={"width": width, "height": 800}) as page:
+        page.goto(url + query)
+        page.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
+        assert violations(page, axe) == []
+        page.emulate_media(color_scheme="dark")
+        assert violations(page, axe, "color-contrast") == []
+
+
+def test_dark_is_dark(page: Any) -> None:
+    lightness = "getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/g).map(Number)[0]"
+    assert page.evaluate(lightness) > 200
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(lightness) < 50
+
+
+def test_accessibility_of_the_question_for_a_key(browser: Any, index: Path, tmp_path: Path, axe: str) -> None:
+    add_key(tmp_path / "keys.json", "reader", role=Role.READ)
+    with in_process(index, keys_file=tmp_path / "keys.json") as url, opened(browser, url) as page:
+        page.goto(url)
+        page.get_by_label("Key").wait_for()
+        assert violations(page, axe) == []
+
+
+def test_axe_would_find_something(page: Any, axe: str) -> None:
+    page.locator("#q").evaluate("box => { box.removeAttribute('id'); box.removeAttribute('placeholder'); }")
+    page.evaluate("document.querySelector('.welcome p').className = 'pale'")
+    page.locator(".pale").evaluate("words => { words.attributeStyleMap.set('color', '#ddd'); }")
+    found = " ".join(violations(page, axe))
+    assert "label" in found
+    assert "color-contrast" in found

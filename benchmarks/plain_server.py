@@ -20,7 +20,7 @@ papers = [json.loads(line) for line in Path(os.environ["PAPERS"]).read_text().sp
 stored = Path(os.environ["VECTORS"])
 if not stored.exists():
     np.save(stored, model.encode([paper["abstract"] for paper in papers], normalize_embeddings=True))
-index = faiss.IndexFlatIP(model.get_sentence_embedding_dimension())
+index = faiss.IndexFlatIP(model.get_embedding_dimension())
 index.add(np.load(stored))
 
 

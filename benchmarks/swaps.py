@@ -103,7 +103,8 @@ def _until_seen(url: str, number: int, *, seconds: float = 60) -> float:
     """The time at which an answer first comes from the generation of this number."""
     end = time.time() + seconds
     while time.time() < end:
-        answer = httpx.get(f"{url}/v1/search", params={"q": "dust", "mode": "keyword", "k": 1}, trust_env=False)
+        query = {"q": "dust", "mode": "keyword", "k": 1}
+        answer = httpx.get(f"{url}/v1/search", params=query, timeout=60, trust_env=False)
         if answer.headers.get("X-Index-Generation") == str(number):
             return time.time()
         time.sleep(0.01)

@@ -1,24 +1,30 @@
-"""Every command of the README runs; those that need a hub or a GPU are checked for their syntax."""
+"""Every command of the README runs; those that need a hub, a key or a GPU are checked for their syntax."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shlex
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 from running import run
+from serving import as_command
 
 from embedsearch.cli.main import COMMANDS, cli
 from embedsearch.corpus import sample_path
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"(<!-- needs .*? -->\n)?```(bash|python)\n(.*?)```", re.DOTALL)
-BLOCKS = [(bool(needs), language, text) for needs, language, text in BLOCK.findall(README)]
-COMMAND_LINES = [line for _, language, text in BLOCKS if language == "bash" for line in text.splitlines() if line]
+BLOCK = re.compile(r"(?:<!-- needs (.*?) -->\n)?```(bash|python)\n(.*?)```", re.DOTALL)
+BLOCKS = BLOCK.findall(README)
+LINES = [line for _, language, text in BLOCKS if language == "bash" for line in text.splitlines() if line]
+COMMAND_LINES = [line for line in LINES if not line.startswith("curl ")]
+ADDRESS = "http://127.0.0.1:8000"
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +38,47 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[str]:
+    """The address of the README's server, which is started when a block first needs it."""
+    line = next(line for line in COMMAND_LINES if line.startswith("embedsearch serve"))
+    arguments = shlex.split(line)[2:]
+    index = home / arguments.pop(arguments.index("--index") + 1)
+    arguments.remove("--index")
+    with as_command(index, *arguments) as running:
+        yield running.url
+
+
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_block(home: Path, number: int) -> None:
+def test_block(home: Path, number: int, request: pytest.FixtureRequest) -> None:
     """In the order of the README: later blocks use the indexes of earlier ones."""
     needs, language, text = BLOCKS[number]
-    if needs:
+    if needs not in ("", "the server"):
         return
+    if ADDRESS in text:
+        text = text.replace(ADDRESS, request.getfixturevalue("server"))
     if language == "python":
         with contextlib.chdir(home):
-            exec(compile(text, "README.md", "exec"), {})
+            exec(compile(text, "README.md", "exec"), {"__name__": "__main__"})
         return
     for line in filter(None, text.splitlines()):
-        before, _, command = line.rpartition("|")
-        stdin = (home / shlex.split(before)[1]).read_bytes() if before else b""  # cat FILE | embedsearch ...
-        assert not before or before.startswith("cat ")
-        done = run(*shlex.split(command)[1:], cwd=home, stdin=stdin)
-        assert done.returncode == 0, done.stderr
+        run_line(line, home)
+
+
+def run_line(line: str, home: Path) -> None:
+    if line.startswith("curl "):
+        answer = subprocess.run([*shlex.split(line), "--fail-with-body"], capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stdout
+        assert json.loads(answer.stdout)
+        return
+    before, _, command = line.rpartition("|")
+    stdin = (home / shlex.split(before)[1]).read_bytes() if before else b""  # cat FILE | embedsearch ...
+    assert not before or before.startswith("cat ")
+    words = shlex.split(command)[1:]
+    if words[0] == "serve":  # goes on until it is stopped: the fixture `server` runs it
+        return
+    done = run(*words, cwd=home, stdin=stdin, env={"EMBEDSEARCH_KEYS": str(home / "keys.json")})
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES)

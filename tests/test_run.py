@@ -304,9 +304,11 @@ def test_a_silent_worker_is_given_time_to_load_a_model(monkeypatch: pytest.Monke
     monkeypatch.setattr(supervisor, "WorkerProcess", StillProcess)
     with share(listen("127.0.0.1", 0)) as held:
         worker = supervisor.Worker(mock.Mock(), held)
+    clock = mock.Mock()  # of this module alone: to wait for a pipe takes the real one
+    monkeypatch.setattr(supervisor, "time", clock)
     now = time.monotonic()
     for seconds in (0, 60, 119):
-        monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: now + seconds)
+        clock.monotonic.return_value = now + seconds
         worker.ask()
         worker.process.process.kill.assert_not_called()
     assert worker.process.child_conn.recv() == b"ping"
@@ -314,6 +316,6 @@ def test_a_silent_worker_is_given_time_to_load_a_model(monkeypatch: pytest.Monke
     worker.process.child_conn.send(True)
     worker.ask()
     assert worker.was_ready
-    monkeypatch.setattr(time, "monotonic", lambda: now + 119 + 121)
+    clock.monotonic.return_value = now + 119 + 121
     worker.ask()
     worker.process.process.kill.assert_called_once()

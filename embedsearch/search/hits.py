@@ -13,7 +13,8 @@ from embedsearch.records import Hit, SearchResult
 from embedsearch.scores import Float32, Rows, at_least_kth, best_first
 from embedsearch.search.facets import count_facets
 from embedsearch.search.modes import Mode, Sort
-from embedsearch.search.view import Scored, StoreView
+from embedsearch.search.scored import Scored
+from embedsearch.search.view import StoreView
 from embedsearch.sentences import Marker
 from embedsearch.store.filters import Filters
 

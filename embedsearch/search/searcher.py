@@ -23,7 +23,8 @@ from embedsearch.scores import Float32, Mask, unit_rows
 from embedsearch.search.encoding import check_recipe, encoder_of, why_none
 from embedsearch.search.hits import Ask, make_result
 from embedsearch.search.modes import Mode, Sort
-from embedsearch.search.view import Scored, StoreView
+from embedsearch.search.scored import Scored
+from embedsearch.search.view import StoreView
 from embedsearch.store.catalogue import StoredPaper
 from embedsearch.store.filters import Filters
 from embedsearch.store.manifest import Generation, Manifest, read_manifest

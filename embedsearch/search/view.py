@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from embedsearch.errors import PaperNotFound, QueryError, StoreCorrupt, StoreErr
 from embedsearch.keywords import KeywordQuery, Keywords
 from embedsearch.scores import Float32, Mask, Rows, cosines
 from embedsearch.search.modes import Mode
+from embedsearch.search.scored import Scored, are_settled, mixed
 from embedsearch.store.atomic import file_hash
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.filters import Filters
@@ -23,24 +23,12 @@ from embedsearch.store.space import open_vectors
 
 log = logging.getLogger("embedsearch")
 
-HYBRID_WEIGHT = 0.6
-"""w of hybrid = w cosine + (1 - w) BM25 / best BM25: chosen on queries of its own, see docs/method.md."""
-
 FIRST_LISTED = 40
 """Papers of each list that a hybrid search begins with, 4 k for more hits: of 300 queries to 10,000 papers, 289 need no
 more for ten hits, and all of them go by 160."""
 
 SCANNED_ROWS = 20_000
 """Up to so many allowed papers are scanned one by one: cheaper than an index, and always exact."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Rows with what they were found by; `cosines` is NaN where a row has no vector or no vector was asked for."""
-
-    rows: Rows
-    scores: Float32
-    cosines: Float32
 
 
 class StoreView:
@@ -215,7 +203,7 @@ class StoreView:
             scored = self._both(query, rows, self._bm25(words, rows, listed, m), best)
             # Without a vector, a paper that has no word of the query either has nothing to be found by.
             exhausted = len(rows) >= n_allowed or (query is None and len(listed[0]) < m)
-            if exhausted or m >= n_allowed or self._above(scored, near, listed[1], best, m=m, k=k):
+            if exhausted or m >= n_allowed or are_settled(scored, near, listed[1], best, m=m, k=k):
                 return scored
             m *= 4
 
@@ -229,10 +217,7 @@ class StoreView:
         return bm25
 
     def _both(self, query: Float32 | None, rows: Rows, bm25: Float32, best: float) -> Scored:
-        cosine = self._cosines(query, rows)
-        share = bm25.astype(np.float64) / best if best else np.zeros(len(rows))
-        scores = HYBRID_WEIGHT * np.nan_to_num(cosine.astype(np.float64)) + (1 - HYBRID_WEIGHT) * share
-        return Scored(rows, scores.astype(np.float32), cosine)
+        return mixed(rows, self._cosines(query, rows), bm25, best)
 
     def _cosines(self, query: Float32 | None, rows: Rows) -> Float32:
         """NaN where there is no vector."""
@@ -242,15 +227,6 @@ class StoreView:
         if query is not None:
             cosine[has] = cosines(query, self.vectors.rows(rows[has]))
         return cosine
-
-    def _above(self, scored: Scored, near: Rows, bm25: Float32, best: float, *, m: int, k: int) -> bool:
-        """Whether the k-th score is above all that rows outside of both lists can have."""
-        if len(scored.rows) < k:
-            return False
-        # What is missing from a list has at most the list's m-th value.
-        last_cosine = _kth(scored.cosines[np.isin(scored.rows, near)], m)
-        last_bm25 = _kth(bm25, m)
-        return bool(_kth(scored.scores, k) > HYBRID_WEIGHT * last_cosine + (1 - HYBRID_WEIGHT) * last_bm25 / best)
 
     def _nearest(self, query: Float32, k: int, mask: Mask | None) -> Rows:
         """Rows that hold the k allowed ones of highest cosine, and more."""
@@ -262,8 +238,3 @@ class StoreView:
             mask = np.zeros(self.n_papers, bool)
             mask[rows] = True
         return self.ann.candidates(query[None], k, allowed=mask)[0]
-
-
-def _kth(values: Float32, k: int) -> float:
-    """The k-th largest of `values` (n,), 0 where there are fewer: a paper outside of the list has no such value."""
-    return max(0.0, float(np.partition(values, len(values) - k)[len(values) - k])) if len(values) >= k else 0.0

@@ -177,8 +177,8 @@ class Engine:
 
     async def info(self) -> Answer[StoreInfo]:
         """What is being served."""
-        served = self._served
-        return Answer(value=info_of(self.options.index, served.searcher.manifest), generation=served.generation)
+        value = info_of(self.options.index, self.searcher.manifest)
+        return Answer(value=value, generation=value.generation)
 
     async def reload(self) -> Answer[bool]:
         """Look at the index now; whether there was something newer, which answers from now on.
@@ -203,11 +203,9 @@ class Engine:
                     try:
                         value = await work(served, ticket)
                     except StoreCorrupt:
-                        newer = await self._swapper.instead_of(served)
-                        if newer is None:
+                        if (newer := await self._swapper.instead_of(served)) is None:
                             raise
-                        served = newer
-                        value = await work(served, ticket)
+                        value = await work(served := newer, ticket)
             except TimeoutError:
                 if not limit.expired():
                     raise
@@ -236,8 +234,8 @@ class Engine:
     ) -> Mapping[str, Float32]:
         """Those of the queries that need one."""
         which = partial(served.searcher.to_encode, texts, mode=mode)
-        is_long = sum(map(len, texts)) > CHARS_IN_THE_LOOP
-        to_encode = await self._threads.run(which, waited=ticket.waited) if is_long else which()
+        is_short = sum(map(len, texts)) <= CHARS_IN_THE_LOOP
+        to_encode = which() if is_short else await self._threads.run(which, waited=ticket.waited)
         if not to_encode:
             return {}
         vectors, waited = await self._batcher(served).queries(to_encode)

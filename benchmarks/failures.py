@@ -67,19 +67,19 @@ def _kill_workers(bench: Bench, running: Server, url: str, what: str) -> None:
     with clients(bench.load(url)) as work:
         time.sleep(bench.seconds / 4)
         for _ in range(3):
-            _wait_for_two(running)
+            _wait_for(running, 2)
             os.kill(running.workers()[0], signal.SIGKILL)
             start = time.monotonic()
             time.sleep(0.3)
-            _wait_for_two(running)
+            _wait_for(running, 2)
             back.append(time.monotonic() - start)
             time.sleep(bench.seconds / 4)
     _row(what, work.seen, f"two again after {max(back):.1f} s at most")
 
 
-def _wait_for_two(running: Server) -> None:
-    """A worker that was killed while no other is ready leaves nobody to answer: that is not what is asked here."""
-    while listening(running.url) < 2:
+def _wait_for(running: Server, n_workers: int) -> None:
+    """Until so many are ready. To kill the only one that is would leave nobody to answer: not what is asked here."""
+    while listening(running.url) < n_workers:
         time.sleep(0.05)
 
 
@@ -168,6 +168,7 @@ def memory(bench: Bench) -> None:
     """Sets of all processes of a server, in MB."""
     for n in (1, 4):
         with bench.serve("--workers", str(n)) as running:
+            _wait_for(running, n)
             with clients(bench.load(running.url)) as work:
                 time.sleep(bench.seconds)
             sets = [_sets(pid) for pid in running.workers()]

@@ -114,11 +114,20 @@ def exposition() -> tuple[bytes, str]:
     return generate_latest(collected), CONTENT_TYPE_LATEST
 
 
+def _memory() -> Path | None:
+    """A folder in memory where there is one, else None, which stands for the usual one.
+
+    Workers map their files: on a disk that is full they would end (SIGBUS) as soon as one of these grows.
+    """
+    shared = Path("/dev/shm")
+    return shared if os.access(shared, os.W_OK) else None
+
+
 @contextmanager
 def prepare_multiprocess() -> Iterator[Path]:
     """An empty folder that workers which are spawned meanwhile share their metrics through; removed at the end."""
     before = os.environ.get(MULTIPROCESS)
-    folder = Path(tempfile.mkdtemp(prefix="embedsearch-metrics-"))
+    folder = Path(tempfile.mkdtemp(prefix="embedsearch-metrics-", dir=_memory()))
     os.environ[MULTIPROCESS] = str(folder)
     try:
         yield folder

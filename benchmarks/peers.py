@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
-from benchmarks.servers import free_port
+from benchmarks.servers import free_port, status
 
 TXTAI_INDEX = """
 import json, sys
@@ -52,14 +50,10 @@ def _uvicorn(python: str, *arguments: str, env: dict[str, str]) -> Iterator[str]
     process = subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"} | env)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(6000):  # the first time its vectors are made
+        while status(url, "/openapi.json") != 200:  # the first time its vectors are made, which may take long
             if process.poll() is not None:
                 raise SystemExit(f"expected a server of {python}, found that it ended with {process.returncode}")
-            try:
-                httpx.get(f"{url}/openapi.json", trust_env=False)
-                break
-            except httpx.TransportError:
-                time.sleep(0.2)
+            time.sleep(0.2)
         yield url
     finally:
         process.terminate()

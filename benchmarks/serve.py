@@ -3,10 +3,11 @@
     python -m benchmarks.serve INDEX [--seconds 10] [--rounds 3] [--connections 64]
         [--peer-python txtai=PYTHON] [--peer-python plain=PYTHON] [--only NAME] [--work DIR]
 
-INDEX is one of minilm. wrk (Debian's) asks from a process of its own, each server in turn, round by round, without a
-pause and never the same query twice: real questions, and the words of real titles in another order. All servers are up
-all the time, and the one that is asked has the machine to itself but for wrk. Medians of the rounds. A peer is given
-the same texts and makes its index itself, in DIR, where it is found again.
+INDEX is one of minilm. wrk (Debian's) asks from a process of its own, each server in turn, round by round: each of its
+connections asks again as soon as it is answered, and no server gets the same query twice: real questions, and the words
+of real titles in another order. All servers are up all the time; the one that is asked shares the machine with wrk
+alone. Medians of the rounds; `of first` is the rate as a share of the first line's. A peer is given the same texts and
+makes its index itself, in DIR, where it is found again by those who come with the same papers.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ import re
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -40,7 +40,9 @@ OURS = {
     "  --batch 1": ("--batch", "1"),
     "  --workers 2": ("--workers", "2"),
 }
+PEERS = {"plain": peers.plain, "txtai": peers.txtai}
 N_COMPARED = 50
+"""Queries by whose answers the servers are compared; they warm them up as well."""
 THREADS = 2
 """Of wrk."""
 
@@ -67,13 +69,12 @@ end
 
 @dataclass(frozen=True)
 class Target:
-    """A server that is asked one way: `path` has a place for the query; `ids` reads an answer."""
+    """A server that is asked one way: `path` has a place for the query."""
 
     name: str
     mode: str
     url: str
     path: str
-    ids: Callable[[Any], list[str]]
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def answers(target: Target, queries: Sequence[str]) -> list[set[str]]:
     """The ids of the ten hits of each query."""
     with httpx.Client(base_url=target.url, timeout=60, trust_env=False) as client:
         found = [client.get(target.path.format(quote(query))).raise_for_status().json() for query in queries]
-    return [set(target.ids(answer)) for answer in found]
+    return [{hit["id"] for hit in (answer["hits"] if isinstance(answer, dict) else answer)} for answer in found]
 
 
 def overlap(some: Sequence[set[str]], others: Sequence[set[str]]) -> float:
@@ -156,28 +157,26 @@ def show_stages(before: dict[str, tuple[float, float]], after: dict[str, tuple[f
 def open_targets(args: argparse.Namespace, papers: Path, stack: ExitStack) -> list[Target]:
     """Start all servers that were asked for."""
     found = []
-    our_ids = lambda answer: [hit["id"] for hit in answer["hits"]]  # noqa: E731
     for name, options in OURS.items():
         if args.only and name.strip() not in args.only:
             continue
         errors = papers.with_name(f"{name.strip().replace(' ', '-')}.log")
         running = stack.enter_context(server(args.index, "--log-format", "none", *options, errors=errors))
         for mode in ("dense", "hybrid"):
-            found.append(Target(name, mode, running.url, f"/v1/search?k=10&mode={mode}&q={{}}", our_ids))
-    plain_ids = lambda answer: [hit["id"] for hit in answer]  # noqa: E731
+            found.append(Target(name, mode, running.url, f"/v1/search?k=10&mode={mode}&q={{}}"))
     for name, python in (given.split("=", 1) for given in args.peer_python):
         if args.only and name not in args.only:
             continue
-        url = stack.enter_context({"plain": peers.plain, "txtai": peers.txtai}[name](python, papers))
+        url = stack.enter_context(PEERS[name](python, papers))
         path = "/search?k=10&q={}" if name == "plain" else "/search?limit=10&query={}"
-        found.append(Target(name, "dense", url, path, plain_ids))
+        found.append(Target(name, "dense", url, path))
     return found
 
 
 def measure(args: argparse.Namespace, targets: Sequence[Target], queries: Sequence[str], folder: Path) -> None:
     """Ask all in turn, and print what came of it."""
     compared, queries = queries[:N_COMPARED], queries[N_COMPARED:]
-    same = {target: answers(target, compared) for target in targets}  # warms them up as well
+    same = {target: answers(target, compared) for target in targets}
     reference = next((target for target in targets if target.mode == "dense"), targets[0])
     runs: dict[Target, list[Measured]] = {target: [] for target in targets}
     per_run = len(queries) // (2 * args.rounds)
@@ -217,10 +216,16 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="leave out all others")
     parser.add_argument("--work", type=Path, help="where peers' indexes are kept; default: nowhere")
     args = parser.parse_args()
+    named = {*args.only, *(given.partition("=")[0] for given in args.peer_python)}
+    if unknown := named - {name.strip() for name in (*OURS, *PEERS)}:
+        parser.error(
+            f"expected names of {', '.join(map(str.strip, (*OURS, *PEERS)))}, found {', '.join(sorted(unknown))}"
+        )
     with ExitStack() as stack:
-        folder = args.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder.mkdir(parents=True, exist_ok=True)
         generation = read_manifest(args.index).serving
+        folder = args.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder /= generation.corpus.checksum[:16]  # a peer's index is of these papers
+        folder.mkdir(parents=True, exist_ok=True)
         stored = Catalogue(args.index / generation.papers.name).papers(np.arange(generation.n_papers))
         papers, template = folder / "papers.jsonl", Template.parse(generation.template)
         texts = [{"id": found.paper.id, "abstract": template.render(found.paper)} for found in stored]

@@ -16,6 +16,13 @@ _ABBREVIATION = re.compile(r"\b(?:[A-Z]|al|cf|ca|e\.g|i\.e|vs|Fig|Figs|Eq|Eqs|Se
 _LONGEST = len("approx.")
 _END = re.compile(r"[.!?]\s+(?=[^\sa-z])")
 
+LONGEST_REMEMBERED = 5000
+"""Characters of a text that is kept taken apart, LONGEST_PIECE those of a piece of one: what is longer would make the
+memory that this takes as large as a corpus likes."""
+LONGEST_PIECE = 64
+
+_Taken = tuple[tuple[str, tuple[str, ...]], ...]
+
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text for people."""
@@ -48,7 +55,7 @@ class Marker:
         None if none shares any.
         """
         best, best_value = None, 0.0
-        for sentence, words in _taken_apart(text) if self._values or self._names else ():
+        for sentence, words in _sentences_with_words(text) if self._values or self._names else ():
             # An exact sum: whatever the order of a set.
             value = math.fsum([self._values[word] for word in self._values.keys() & words])
             if self._names:
@@ -58,9 +65,12 @@ class Marker:
         return best
 
 
-@lru_cache(4096)
-def _taken_apart(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The sentences of a text with their words. Some papers answer many queries: 4 kB each."""
+def _sentences_with_words(text: str) -> _Taken:
+    return _remembered(text) if len(text) <= LONGEST_REMEMBERED else _taken_apart(text)
+
+
+def _taken_apart(text: str) -> _Taken:
+    """The sentences of a text, each with its words."""
     return tuple(
         # The words of a sentence are those of its pieces: none goes on past a character of ASCII that is no letter.
         (sentence, tuple(chain.from_iterable(map(_words, sentence.translate(_PIECES).split()))))
@@ -70,8 +80,15 @@ def _taken_apart(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 _PIECES = {ord(c): c.lower() if c.isalnum() else " " for c in map(chr, range(128))}
 
+_remembered = lru_cache(4096)(_taken_apart)
+"""Some papers answer many queries. Abstracts take 6 kB each, words included: 25 MB in all."""
+
+
+def _words(piece: str) -> tuple[str, ...]:
+    return _remembered_words(piece) if len(piece) <= LONGEST_PIECE else tuple(words_of(piece))
+
 
 @lru_cache(32_768)
-def _words(piece: str) -> tuple[str, ...]:
-    """`words_of`: it takes longer than all else here, and few pieces of a text are new."""
+def _remembered_words(piece: str) -> tuple[str, ...]:
+    """`words_of` takes longer than all else here, and few pieces of a text are new."""
     return tuple(words_of(piece))

@@ -57,6 +57,10 @@ class TransformSpec:
         if n_papers is not None and self.kind is not Kind.TRUNCATE and max(size, 1) >= n_papers:
             raise OptionError(f"expected more than {max(size, 1)} papers to fit {self} on, found {n_papers}")
 
+    def dim_after(self, dim: int) -> int:
+        """Length of what it makes of vectors of `dim` numbers."""
+        return self.size if self.size is not None and self.kind in (Kind.WHITEN, Kind.TRUNCATE) else dim
+
     def __str__(self) -> str:
         return self.kind.value if self.size is None else f"{self.kind.value}:{self.size}"
 

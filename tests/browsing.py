@@ -42,7 +42,7 @@ def chromium() -> Iterator[Any]:
 def opened(browser: Any, url: str, *, expected: tuple[str, ...] = (), **context: Any) -> Iterator[Any]:
     """A page; at its end it must have asked no other origin, and reported no error but those `expected`."""
     with browser.new_context(**({"viewport": {"width": 1200, "height": 800}} | context)) as made:
-        made.set_default_timeout(5000)
+        made.set_default_timeout(20_000)
         page = made.new_page()
         reported: list[str] = []
         requests: list[str] = []
@@ -56,10 +56,11 @@ def opened(browser: Any, url: str, *, expected: tuple[str, ...] = (), **context:
 
 
 def search(page: Any, text: str) -> None:
+    """Ask for `text`, and wait until its papers stand there, in place of any others."""
     page.locator("#q").fill(text)
     with page.expect_response("**/page/results*"):
         page.keyboard.press("Enter")
-    page.locator(".hit").first.wait_for()
+    page.locator(f'#view[data-title="{text}"] .hit').first.wait_for()
 
 
 def path(page: Any) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,3 +21,39 @@ def real_data() -> Path:
     if not REAL_DATA.exists():
         pytest.skip("needs the file of real abstracts")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def page_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store that the tests of the page look at."""
+    from page_papers import make_page_store
+
+    return make_page_store(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def page_url(page_index: Path) -> Iterator[str]:
+    """A server for it."""
+    from serving import in_process
+
+    with in_process(page_index) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium. Of a module: while it runs, asyncio's loop is Playwright's, and no other test could have one."""
+    from browsing import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Any, page_url: str) -> Iterator[Any]:
+    """The start page in it."""
+    from browsing import opened
+
+    with opened(browser, page_url) as page:
+        page.goto(page_url)
+        yield page

@@ -32,7 +32,7 @@ LINK: dict[str, Any] = {"id": "javascript:alert(7)", "title": "A wave", "abstrac
 TURNED: dict[str, Any] = {
     "id": "1801.00002",
     "title": "A planet \u202egnihton\u202c and \u200bnothing",
-    "abstract": "planet planet \u2067planet\u2069 planet",
+    "abstract": f"planet planet \u2067planet\u2069 planet ${'+'.join('abcdefghijklmnopqrstuvwxyz' * 3)}$",
     "authors": "\u202eevE",
 }
 PAPERS = [FORMULAS, ATTACKS, LINK, TURNED]

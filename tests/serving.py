@@ -19,12 +19,13 @@ import httpx
 import uvicorn
 from corpora import records, write
 from fake_encoder import FakeEncoder
+from starlette.types import ASGIApp
 
 from embedsearch.build import build_index
 from embedsearch.encoders import Encoder
 from embedsearch.server.app import create_app
 from embedsearch.server.engine import Engine
-from embedsearch.server.options import ServeOptions
+from embedsearch.server.options import Limits, ServeOptions
 from embedsearch.server.protocol import BoundedProtocol
 
 
@@ -41,22 +42,28 @@ def in_process(index: Path, *, encoder: Encoder | None = None, **options: Any) -
     """The URL of a server for `index` that runs in a thread; queries are embedded by `encoder`, else a FakeEncoder."""
     told = ServeOptions(index=index, port=0, **options)
     app = create_app(told, engine=Engine(told, encoder=encoder or FakeEncoder()))
-    listening = socket.create_server(("127.0.0.1", 0))
-    protocol: Any = functools.partial(BoundedProtocol, limits=told.limits)
-    server = uvicorn.Server(
-        uvicorn.Config(app, http=protocol, ws="none", log_level="error", lifespan="on", server_header=False)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        while not server.started and thread.is_alive():
-            time.sleep(0.005)
-        assert server.started, "the server did not start"
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listening.close()
+    with in_thread(app, told.limits, lifespan="on") as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def in_thread(app: ASGIApp, limits: Limits, **config: Any) -> Iterator[int]:
+    """The port of a server for any application, with the bounds that `embedsearch serve` has."""
+    protocol: Any = functools.partial(BoundedProtocol, limits=limits)
+    told = uvicorn.Config(app, http=protocol, ws="none", log_level="critical", server_header=False, **config)
+    server = uvicorn.Server(told)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.005)
+            assert server.started, "the server did not start"
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive(), "the server did not end"
 
 
 @dataclass(frozen=True)

@@ -119,3 +119,17 @@ def test_two_faiss_packages_are_an_error_that_names_them(monkeypatch: pytest.Mon
         faiss_package()
     del installed["faiss-cpu"]
     assert faiss_package() == "faiss-gpu 1.15.1"
+
+
+@pytest.mark.parametrize("n_queries", [1, 3])
+def test_a_search_leaves_the_callers_threads_as_they_were(n_queries: int) -> None:
+    faiss = faiss_index.faiss
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(2)
+    try:
+        index = faiss.IndexFlatIP(4)
+        index.add(np.eye(4, dtype=np.float32))
+        faiss_index.FlatIndex(index).candidates(np.eye(4, dtype=np.float32)[:n_queries], 2)
+        assert faiss.omp_get_max_threads() == 2
+    finally:
+        faiss.omp_set_num_threads(before)

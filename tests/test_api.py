@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +17,14 @@ import numpy as np
 import pytest
 from corpora import records, write
 from fake_encoder import WORDS, FakeEncoder
+from gated_encoder import GatedEncoder
 from serving import in_process, make_store
 
 from embedsearch import Filters, Searcher, SearchResult
 from embedsearch.build import build_index
 from embedsearch.render.results import paper_dict, result_dict
 from embedsearch.server.keys import Role, add_key
-from embedsearch.server.served import public_name
+from embedsearch.server.public_names import public_name
 from embedsearch.stages.options import BuildOptions
 
 ODD_IDS = ("math/0309136", "größe/α β?#%25", "../v1/info", "a//b", "../..", "similar", "'; DROP TABLE papers")
@@ -223,3 +227,37 @@ def test_an_admin_can_reload(tmp_path: Path) -> None:
     assert same == {"changed": False, "generation": 1}
     assert newer["generation"] == info["generation"] == 2
     assert info["n_papers"] == 70
+
+
+def test_what_waits_is_dropped_when_its_client_leaves(served: Served) -> None:
+    encoder = GatedEncoder()
+    with (
+        in_process(served.here.folder, encoder=encoder) as url,
+        ThreadPoolExecutor(1) as pool,
+        httpx.Client(base_url=url, trust_env=False, timeout=60) as http,
+    ):
+        encoder.shut()
+        running = pool.submit(http.get, "/v1/search?q=running")
+        until(lambda: ["running"] in encoder.passes)
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port))) as leaving:
+            leaving.sendall(b"GET /v1/search?q=waiting HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            until(lambda: n_waiting(http) == 2)
+        until(lambda: n_waiting(http) == 1)
+        encoder.open()
+        assert running.result().status_code == 200
+        assert http.get("/v1/search?q=later").status_code == 200
+    assert encoder.passes[-2:] == [["running"], ["later"]]
+
+
+def n_waiting(http: httpx.Client) -> int:
+    """Requests that the server says it works on."""
+    lines = http.get("/metrics").text.splitlines()
+    return int(float(next(line.split()[1] for line in lines if line.startswith("embedsearch_waiting "))))
+
+
+def until(is_met: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not is_met():
+        assert time.monotonic() < end, "what was waited for did not come"
+        time.sleep(0.005)

@@ -2,40 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-from browsing import NEEDED, chromium, focused, opened, path, said, search
-from page_papers import make_page_store
-from serving import in_process
+from browsing import NEEDED, focused, opened, path, said, search
 
 pytestmark = NEEDED
-
-
-@pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_page_store(tmp_path_factory.mktemp("browser"))
-
-
-@pytest.fixture(scope="module")
-def url(index: Path) -> Iterator[str]:
-    with in_process(index) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Any, url: str) -> Iterator[Any]:
-    with opened(browser, url) as page:
-        page.goto(url)
-        yield page
 
 
 def test_a_search_without_a_reload(page: Any) -> None:
@@ -174,9 +145,9 @@ def test_keys_of_the_keyboard(page: Any) -> None:
     page.locator(".about").wait_for()
 
 
-def test_bibtex_is_copied(browser: Any, url: str) -> None:
-    with opened(browser, url, permissions=["clipboard-read", "clipboard-write"]) as page:
-        page.goto(f"{url}/?q=dust+mass")
+def test_bibtex_is_copied(browser: Any, page_url: str) -> None:
+    with opened(browser, page_url, permissions=["clipboard-read", "clipboard-write"]) as page:
+        page.goto(f"{page_url}/?q=dust+mass")
         page.locator(".bibtex").first.click()
         page.get_by_text("Copied").first.wait_for()
         assert page.evaluate("navigator.clipboard.readText()").startswith("@misc{")

@@ -27,6 +27,7 @@ from embedsearch.errors import (
 )
 from embedsearch.search import Searcher
 from embedsearch.store.catalogue import Catalogue
+from embedsearch.store.info import store_info
 from embedsearch.store.manifest import Manifest, read_manifest
 from embedsearch.store.space import Space
 from embedsearch.verify import verify_store
@@ -258,7 +259,7 @@ def test_a_bad_vector_names_the_paper_and_never_enters(tmp_path: Path) -> None:
 def test_a_transform_is_fitted_once_and_applied_to_queries(corpus: Path, tmp_path: Path) -> None:
     build(corpus, tmp_path / "i", transform="whiten:3", dtype="float32")
     space = Space.open(tmp_path / "i")
-    assert space.dim == 3
+    assert space.dim == store_info(tmp_path / "i").dim == 3
     assert space.vectors.shape == (50, 3)
     searcher = Searcher.open(tmp_path / "i", encoder=FakeEncoder())
     text = corpora.records(50)[4]["abstract"]
@@ -409,6 +410,14 @@ def test_a_transform_that_cannot_be_is_found_before_the_work(corpus: Path, tmp_p
     with pytest.raises(OptionError, match="expected more than 5 papers to fit whiten:5 on, found 4"):
         build(corpora.write(tmp_path / "p", corpora.records(4)), tmp_path / "i", transform="whiten:5")
     assert not (tmp_path / "i" / "manifest.json").exists()
+
+
+def test_vectors_have_their_own_length_until_a_transform_is_fitted(tmp_path: Path) -> None:
+    corpus = corpora.write(tmp_path / "p", [record | {"abstract": "gas"} for record in corpora.records(20)])
+    with pytest.raises(BadVector):  # the first four numbers are all zero
+        build(corpus, tmp_path / "i", transform="truncate:4")
+    assert store_info(tmp_path / "i").dim == 8
+    assert Searcher.open(tmp_path / "i").search_vector(np.ones(8)).hits
 
 
 def test_a_transform_that_failed_can_be_changed_without_embedding_again(tmp_path: Path) -> None:

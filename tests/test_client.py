@@ -225,6 +225,9 @@ def test_connects_to_either(served: Served) -> None:
     assert isinstance(connect(str(served.index)), Searcher)
     with pytest.raises(errors.StoreNotFound):
         connect(served.index / "none")
+    for where in ("localhost:8000", "ftp://x"):
+        with pytest.raises(errors.OptionError, match=r"expected an address like http.* or the folder"):
+            connect(where)
 
 
 def test_nothing_heavy_is_loaded() -> None:

@@ -67,6 +67,13 @@ def test_a_code_that_is_no_error_of_ours(code: str) -> None:
     assert caught.type is errors.ServerError
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_says_whether_a_key_is_missing_or_may_not(status: int) -> None:
+    with pytest.raises(errors.NotAllowed) as caught:
+        Client("http://x", transport=answering(problem("NotAllowed", status))).search("x")
+    assert caught.value.status == status
+
+
 def test_says_when_to_come_back() -> None:
     transport = answering(problem("Overloaded", 503, **{"retry-after": "60"}))
     with pytest.raises(errors.Overloaded) as caught:
@@ -80,6 +87,8 @@ def test_says_when_to_come_back() -> None:
         ([BUSY, BUSY], 3),
         ([httpx.ConnectError("refused"), BUSY], 3),
         ([httpx.ConnectError("refused")], 2),
+        ([httpx.RemoteProtocolError("Server disconnected without sending a response.")], 2),
+        ([httpx.ReadError("reset")], 2),
         ([], 1),
     ],
 )
@@ -105,7 +114,7 @@ async def test_the_other_client_asks_again(no_waiting: list[float]) -> None:
         (problem("Overloaded", 503, **{"retry-after": "6"}), 1),
         (problem("Overloaded", 503, **{"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}), 1),
         (problem("TookTooLong", 504, **{"retry-after": "0"}), 1),
-        (httpx.ReadError("reset"), 1),
+        (httpx.ReadError("reset"), 3),
         (httpx.ReadTimeout("slow"), 1),
     ],
 )
@@ -221,7 +230,7 @@ def test_a_key_that_is_none_is_not_repeated(key: str) -> None:
     assert key not in str(caught.value)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
 def test_a_timeout_that_is_none(timeout: float) -> None:
     with pytest.raises(errors.OptionError, match="expected a timeout"):
         Client("http://x", timeout=timeout)

@@ -180,35 +180,34 @@ async def test_a_timeout_of_the_encoder_is_no_time_limit(index):
             await engine.search(["later"])
 
 
-async def test_stop_answers_what_is_under_way_and_takes_no_more(index):
+async def test_stop_takes_no_more_and_tells_those_who_wait(index):
     encoder = GatedEncoder()
     async with started(index, encoder) as engine:
         assert engine.ready
         encoder.shut()
-        task = asyncio.create_task(engine.search(["star"]))
+        running = asyncio.create_task(engine.search(["star"]))
         await until_passes(encoder, 2)
+        waiting = asyncio.create_task(engine.search(["gas"]))
+        await asyncio.sleep(0)
         stopping = asyncio.create_task(engine.stop())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         assert not engine.ready
         with pytest.raises(Overloaded, match="found that it stops"):
-            await engine.search(["gas"])
-        assert not stopping.done()
-        encoder.open()
-        assert (await task).value[0].hits
-        await stopping
-
-
-async def test_stop_waits_no_longer_than_it_may(index):
-    encoder = GatedEncoder()
-    async with started(index, encoder, drain_seconds=0.05) as engine:
-        encoder.shut()
-        running, queued = (asyncio.create_task(engine.search([text])) for text in ("a", "b"))
-        stopping = asyncio.create_task(engine.stop())
-        await asyncio.sleep(0.2)
+            await engine.search(["dust"])
         encoder.open()  # a pass cannot be stopped
         await stopping
-        for task in (running, queued):
-            task.cancel()
+        for asked in (running, waiting):
+            with pytest.raises(Overloaded, match="found that it stops"):
+                await asked
+        assert encoder.passes[1:] == [["star"]]
+
+
+async def test_a_client_cannot_fill_the_log_with_what_it_asks(index, caplog):
+    async with started(index) as engine:
+        for mode in Mode:
+            answer = await engine.search(["\x01" * 50 + "star gas", "x" * 20_000], mode=mode)
+            assert [len(result.query) for result in answer.value] == [8, 10_000]
+    assert not caplog.records
 
 
 async def test_nothing_is_answered_before_a_store_is_open(index):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from embedsearch import keywords
 from embedsearch.errors import StoreCorrupt
 from embedsearch.keywords import KeywordQuery, Keywords
+from embedsearch.keywords import index as index_module
 from embedsearch.records import Paper
 from embedsearch.store.catalogue import StoredPaper
 
@@ -95,14 +96,14 @@ def test_rows_by_name_or_as_a_set_have_the_same_bm25(tmp_path: Path, monkeypatch
     index, query = Keywords(tmp_path / "k"), KeywordQuery.parse("star plasma ring")
     rows, scores = index.candidates(query, 40)
     for named in (0, 40, 1000):
-        monkeypatch.setattr(keywords, "TERM_ROWS", named)
+        monkeypatch.setattr(index_module, "TERM_ROWS", named)
         assert (index.bm25(query, rows[::-1]) == scores[::-1]).all()
         assert index.bm25(query, np.arange(300))[rows].tolist() == scores.tolist()
 
 
 @pytest.mark.parametrize("direct", [0, 100])
 def test_filters_are_exact_either_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direct: int) -> None:
-    monkeypatch.setattr(keywords, "DIRECT_ROWS", direct)
+    monkeypatch.setattr(index_module, "DIRECT_ROWS", direct)
     words = np.random.default_rng(0).choice(["star", "dust", "plasma", "cloud"], size=(300, 12))
     keywords.build(tmp_path / "k", (stored(i, "", " ".join(row), []) for i, row in enumerate(words)))
     index, query = Keywords(tmp_path / "k"), KeywordQuery.parse("star plasma")
@@ -146,7 +147,7 @@ def test_a_read_only_folder_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     folder = tmp_path / "k"
     keywords.build(folder, [stored(0, *TEXTS[0])])
     (folder / ".tantivy-meta.lock").write_text("")  # of a reader that came before
-    real = keywords.tantivy.Index.open
+    real = index_module.tantivy.Index.open
 
     def refuse(path: str) -> object:  # what tantivy says where it cannot make its lock file
         if path == str(folder):
@@ -154,7 +155,7 @@ def test_a_read_only_folder_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert not list(Path(path).glob(".*.lock"))
         return real(path)
 
-    monkeypatch.setattr(keywords.tantivy, "Index", type("Index", (), {"open": staticmethod(refuse)}))
+    monkeypatch.setattr(index_module.tantivy, "Index", type("Index", (), {"open": staticmethod(refuse)}))
     assert found(Keywords(folder), "stars") == [0]
 
 

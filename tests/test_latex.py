@@ -106,6 +106,11 @@ def test_no_text_takes_long(unit):
     assert time.perf_counter() - start < 5
 
 
+def test_a_command_without_its_argument_is_no_message(caplog):
+    assert to_text(r"a $\bra\bra$").startswith("a ")
+    assert caplog.records == []
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="the real records are not here")
 def test_real_abstracts_lose_their_latex():
     with gzip.open(REAL) as lines:

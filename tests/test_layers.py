@@ -120,7 +120,8 @@ EXPECTED = {
     "import embedsearch.device": {"torch"},
     "import embedsearch.plots": {"matplotlib"},
     "import embedsearch.render.tables": set(),
-    "import embedsearch.render.results": {"rich"},
+    "import embedsearch.render.results, embedsearch.render.bibtex": set(),
+    "import embedsearch.render.terminal": {"rich"},
 }
 
 

@@ -1,28 +1,20 @@
-"""Agents' tools, asked by the protocol's own client: in memory, over standard input and output, and over HTTP."""
+"""Agents' tools, asked by the protocol's own client."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from corpora import records, write
 from fake_encoder import FakeEncoder
 from mcp import Client as McpClient
-from mcp import StdioServerParameters
 from mcp.server import MCPServer
-from mcp.types import CallToolResult, TextContent
-from running import run
+from mcp_answers import content, refusal
 from serving import free_port, in_process, make_store
 
 from embedsearch import Filters, Searcher, errors
@@ -61,23 +53,6 @@ def url(index: Path) -> Iterator[str]:
 @pytest.fixture(params=["folder", "server"])
 def server(request: pytest.FixtureRequest, searcher: Searcher, url: str) -> MCPServer[Any]:
     return make_server(searcher if request.param == "folder" else url)
-
-
-def content(result: CallToolResult) -> dict[str, Any]:
-    """What a tool gave; the same stands in its text, for agents that read only that."""
-    (text,) = result.content
-    assert isinstance(text, TextContent)
-    assert not result.is_error, text.text
-    assert json.loads(text.text) == result.structured_content
-    found: dict[str, Any] = result.structured_content  # type: ignore[assignment]
-    return found
-
-
-def refusal(result: CallToolResult) -> str:
-    assert result.is_error
-    (text,) = result.content
-    assert isinstance(text, TextContent)
-    return text.text
 
 
 async def test_finds_what_the_searcher_finds(searcher: Searcher, server: MCPServer[Any]) -> None:
@@ -143,6 +118,8 @@ def test_the_bounds_are_the_servers() -> None:
     [
         ("search_papers", {"query": "star", "k": 1001}, "expected k from 1 to 1,000, found 1,001"),
         ("search_papers", {"query": "star", "k": 0}, "expected k from 1 to 1,000, found 0"),
+        ("search_papers", {"query": "star", "limit": 3}, "expected arguments among query, k, mode, "),
+        ("get_paper", {"id": "2001.10000", "version": 1}, "expected arguments among id, found 'version'"),
         ("search_papers", {"query": "s" * 10_001}, "expected query of at most 10,000 characters, found 10,001"),
         ("search_papers", {"query": " "}, "expected query to say something, found an empty text"),
         ("search_papers", {"query": "star", "since": "soon"}, "expected a date"),
@@ -172,13 +149,30 @@ async def test_what_is_just_within_bounds(server: MCPServer[Any], arguments: dic
         assert content(await client.call_tool("search_papers", arguments))["papers"]
 
 
+async def test_one_name_is_a_list_of_one(server: MCPServer[Any]) -> None:
+    async with McpClient(server) as client:
+        one, several = ({"query": "star", "k": 3, "authors": given} for given in ("Writer0", ["Writer0"]))
+        assert content(await client.call_tool("search_papers", one)) == content(
+            await client.call_tool("search_papers", several)
+        )
+
+
+async def test_an_index_that_breaks_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    index = make_store(tmp_path, 5)
+    async with McpClient(make_server(Searcher.open(index, encoder=FakeEncoder()))) as client:
+        (index / "manifest.json").write_text("{")
+        for _ in range(3):
+            assert content(await client.call_tool("search_papers", {"query": "star"}))["papers"]
+    (record,) = caplog.records
+    assert "the index that is open answers on" in record.getMessage()
+
+
 async def test_no_model_is_loaded_before_a_query_needs_it(index: Path) -> None:
     searcher = Searcher.open(index)
     async with McpClient(make_server(searcher)) as client:
         await client.list_tools()
         content(await client.call_tool("search_papers", {"query": "star", "mode": "keyword"}))
         content(await client.call_tool("similar_papers", {"id": "2001.10000"}))
-        assert searcher._encoder is None
         assert "expected the encoder" in refusal(
             await client.call_tool("search_papers", {"query": "star", "mode": "dense"})
         )
@@ -195,127 +189,6 @@ async def test_a_newer_index_is_searched_at_once(tmp_path: Path) -> None:
         assert len(content(await client.call_tool("search_papers", arguments))["papers"]) == 5
         other.rename(index)
         assert len(content(await client.call_tool("search_papers", arguments))["papers"]) == 8
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "embedsearch", "mcp", *arguments]
-
-
-async def test_over_standard_input_and_output(index: Path) -> None:
-    program, *rest = command("--index", str(index))
-    async with McpClient(StdioServerParameters(command=program, args=rest)) as client:
-        assert {tool.name for tool in (await client.list_tools()).tools} >= {"search_papers", "get_paper"}
-        assert content(await client.call_tool("get_paper", {"id": "2001.10000"}))["id"] == "2001.10000"
-        arguments = {"query": "star", "mode": "keyword", "k": 3}
-        assert len(content(await client.call_tool("search_papers", arguments))["papers"]) == 3
-
-
-HANDSHAKE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}
-
-
-@contextmanager
-def started(*arguments: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command(*arguments), text=True, **{**pipes, **more})
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@pytest.mark.parametrize("end", ["end of input", "SIGTERM"])
-def test_ends_well_and_writes_the_protocol_alone(url: str, end: str) -> None:
-    with started("--url", url, "-v") as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        lines = [HANDSHAKE, {"jsonrpc": "2.0", "method": "notifications/initialized"}]
-        process.stdin.write("".join(json.dumps(line) + "\n" for line in lines) + "no JSON\n")
-        process.stdin.flush()
-        first = json.loads(process.stdout.readline())
-        assert first["result"]["serverInfo"]["name"] == "embedsearch"
-        if end == "SIGTERM":
-            process.send_signal(signal.SIGTERM)
-            rest = process.stdout.read()
-            assert process.wait(30) == 0
-        else:
-            rest, _ = process.communicate(timeout=30)
-            assert process.returncode == 0
-        assert all(json.loads(line)["jsonrpc"] == "2.0" for line in rest.splitlines())
-
-
-@contextmanager
-def listening(index: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    with started("--index", str(index), "--http", "--port", "0", *arguments, stdin=subprocess.DEVNULL) as process:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        assert line.startswith("Listening on http://127.0.0.1:"), line
-        address = line.split()[-1]
-        wait_for(address)
-        yield address, process
-
-
-def wait_for(address: str) -> None:
-    url = httpx.URL(address)
-    for _ in range(600):
-        try:
-            socket.create_connection((url.host, url.port or 80)).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError(f"nothing listens at {address}")
-
-
-async def test_over_http(index: Path) -> None:
-    with listening(index) as (address, process):
-        async with McpClient(address) as client:
-            assert content(await client.call_tool("get_paper", {"id": "2001.10000"}))["id"] == "2001.10000"
-            assert "9.9" in refusal(await client.call_tool("get_paper", {"id": "9.9"}))
-        headers = {"Accept": "application/json, text/event-stream"}
-        answered = httpx.post(address, json=HANDSHAKE, headers=headers)
-        assert answered.status_code == 200
-        for more in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
-            assert httpx.post(address, json=HANDSHAKE, headers=headers | more).status_code in (403, 421)
-        huge = {**HANDSHAKE, "padding": "x" * MAX_BODY}
-        assert httpx.post(address, json=huge, headers=headers).status_code == 413
-        taken = run("mcp", "--index", index, "--http", "--port", str(httpx.URL(address).port), cwd=index.parent)
-        assert taken.returncode == 1
-        assert taken.stderr.startswith("Error: expected to listen on 127.0.0.1 port ")
-        assert taken.stderr.count("\n") == 1
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        assert process.stdout is not None
-        assert process.stdout.read() == ""
-
-
-async def test_over_http_under_another_name(index: Path) -> None:
-    with listening(index, "--allow-host", "papers.example") as (address, _):
-        headers = {"Accept": "application/json, text/event-stream", "Host": "papers.example"}
-        assert httpx.post(address, json=HANDSHAKE, headers=headers).status_code == 200
-        assert httpx.post(address, json=HANDSHAKE, headers=headers | {"Host": "x.example"}).status_code == 421
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "says"),
-    [
-        (("--index", "none"), 1, "Error: expected "),
-        (("--url", "localhost:8000"), 1, "Error: expected an address like http://127.0.0.1:8000"),
-        (("--index", "index", "--url", "http://x"), 2, "Expected --index or --url"),
-        (("--index", "index", "--port", "8001"), 2, "Expected --http with --port"),
-        (("--index", "index", "--http", "--host", "0.0.0.0"), 1, "Error: expected a host of 127.0.0.1"),
-    ],
-)
-def test_what_the_command_refuses(index: Path, arguments: tuple[str, ...], code: int, says: str) -> None:
-    done = run("mcp", *arguments, cwd=index.parent)
-    assert done.returncode == code
-    assert says in done.stderr
-    assert done.stdout == ""
 
 
 async def test_a_server_that_is_not_there_is_said_by_the_tools() -> None:

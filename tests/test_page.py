@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 from fake_encoder import FakeEncoder
-from page_papers import Elements, get_page, make_page_store
+from page_papers import Elements, get_page
 from serving import in_process
 
 from embedsearch.search import Mode, Searcher
@@ -25,13 +25,8 @@ LAMBDA = '<math><mi mathvariant="normal">Λ</mi></math>'
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_page_store(tmp_path_factory.mktemp("page"))
-
-
-@pytest.fixture(scope="module")
-def client(index: Path) -> Iterator[httpx.Client]:
-    with in_process(index) as url, httpx.Client(base_url=url, trust_env=False) as client:
+def client(page_index: Path) -> Iterator[httpx.Client]:
+    with in_process(page_index) as url, httpx.Client(base_url=url, trust_env=False) as client:
         yield client
 
 
@@ -123,7 +118,7 @@ def test_a_year_is_one_filter(client: httpx.Client) -> None:
     assert [link["href"] for link in on] == ["/?q=dust"]
 
 
-def test_more_results_up_to_the_limit(client: httpx.Client, index: Path) -> None:
+def test_more_results_up_to_the_limit(client: httpx.Client, page_index: Path) -> None:
     _, page = get_page(client, "/?q=star")
     assert page.named("a", href="/?q=star&k=25#paper-11")
     html, page = get_page(client, "/?q=star&k=50")
@@ -151,30 +146,29 @@ def test_nothing_found_says_so(client: httpx.Client) -> None:
     assert "No paper answers this" in html
 
 
-def test_an_index_that_is_being_built_says_how_far_it_is(index: Path) -> None:
-    generation = Searcher.open(index, encoder=FakeEncoder()).generation
+def test_an_index_that_is_being_built_says_how_far_it_is(page_index: Path) -> None:
+    generation = Searcher.open(page_index, encoder=FakeEncoder()).generation
     line = replace(index_line(generation, has_encoder=True), n_papers=1000, n_embedded=414)
     html = rendered("view.html", view=View(address=Address(), heading=""), index=line, max_text=100)
     assert "414 of 1,000 papers (41 %) can be found by meaning" in " ".join(html.split())
 
 
-def test_an_index_without_encoder_is_searched_by_words(index: Path) -> None:
-    generation = Searcher.open(index, encoder=FakeEncoder()).generation
+def test_an_index_without_encoder_is_searched_by_words(page_index: Path) -> None:
+    generation = Searcher.open(page_index, encoder=FakeEncoder()).generation
     line = index_line(generation, has_encoder=False)
     html = rendered("page.html", view=View(address=Address(), heading=""), index=line, max_text=100)
-    radios = Elements(html).named("input", type="radio")
-    assert [(radio["value"], "checked" in radio, "disabled" in radio) for radio in radios] == [
-        ("hybrid", False, True),
-        ("dense", False, True),
-        ("keyword", True, False),
-    ]
+    (modes,) = Elements(html).named("fieldset", id="modes")
+    assert {"hidden", "disabled"} <= set(modes)  # there is nothing to choose, and nothing of it is sent
+    assert "data-words-only" in Elements(html).named("div", id="view")[0]
     assert "searched by words" in html
 
 
-def test_a_model_that_is_a_folder_goes_by_its_name(index: Path) -> None:
-    generation = Searcher.open(index, encoder=FakeEncoder()).generation
+def test_a_model_that_is_a_folder_goes_by_its_name(page_index: Path) -> None:
+    generation = Searcher.open(page_index, encoder=FakeEncoder()).generation
     line = index_line(_with_model(generation, "/srv/secret/llama"), has_encoder=True)
     assert line.model == "llama"
+    line = index_line(_with_model(generation, "BAAI/bge-small-en-v1.5"), has_encoder=True)
+    assert line.model == "BAAI/bge-small-en-v1.5"
 
 
 def _with_model(generation: Any, name: str) -> Any:
@@ -204,8 +198,8 @@ def test_dates_are_as_precise_as_they_are_known(iso: str | None, shown: str) -> 
     assert readable_date(iso) == shown
 
 
-def test_years_are_drawn_without_gaps(index: Path) -> None:
-    searcher = Searcher.open(index, encoder=FakeEncoder())
+def test_years_are_drawn_without_gaps(page_index: Path) -> None:
+    searcher = Searcher.open(page_index, encoder=FakeEncoder())
     view = view_of(searcher.search("star", k=3, n_counted=200), Address(q="star", since="2020", until="2020"), limit=10)
     assert view.span == ("2014", "2023")  # ten at least
     assert [2014 + i for i, bar in enumerate(view.bars) if bar.height] == [2018, 2020, 2023]
@@ -213,8 +207,8 @@ def test_years_are_drawn_without_gaps(index: Path) -> None:
     assert view.bars[6].height == 24
 
 
-def test_the_bar_of_words_is_relative_to_the_best(index: Path) -> None:
-    searcher = Searcher.open(index, encoder=FakeEncoder())
+def test_the_bar_of_words_is_relative_to_the_best(page_index: Path) -> None:
+    searcher = Searcher.open(page_index, encoder=FakeEncoder())
     for mode in Mode:
         view = view_of(searcher.search("star gas", k=10, mode=mode), Address(q="star gas"), limit=10)
         assert all(0 <= card.share <= 100 for card in view.cards)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from latex2mathml.converter import convert
 from page_papers import Elements
 
 from embedsearch.corpus import to_text
-from embedsearch.server.page.math import MAX_DEPTH, MAX_LENGTH, formula
+from embedsearch.server.page.latex import MAX_DEPTH, MAX_LENGTH
+from embedsearch.server.page.math import formula
 from embedsearch.server.page.prose import prose
 
 
@@ -52,12 +54,22 @@ def test_a_broken_formula_shows_its_source(latex: str) -> None:
 
 
 def test_a_long_formula_shows_its_source() -> None:
-    assert formula("x" * MAX_LENGTH).startswith("<math>")
+    assert "<math>" in formula("x" * MAX_LENGTH)
     assert formula("x" * (MAX_LENGTH + 1)).startswith("<code")
 
 
 @pytest.mark.parametrize(
-    "definition", [r"\def\a{\b\b}\a", r"\newcommand{\a}{x}\a", r"\renewcommand{\a}{x}\a", r"\let\a=b"]
+    "definition",
+    [
+        r"\def\a{\b\b}\a",
+        r"\def1{2 2 2}1",
+        r"\newcommand{\a}{x}\a",
+        r"\renewcommand{\a}{x}\a",
+        r"\providecommand{\a}{x}\a",
+        r"\newenvironment{a}{x x x}{}\begin{a}\end{a}",
+        r"\DeclareMathOperator{\a}{x}\a",
+        r"\let\a=b",
+    ],
 )
 def test_a_formula_defines_nothing(definition: str) -> None:
     assert not formula(definition).startswith("<math>")
@@ -72,7 +84,7 @@ def is_harmless(html: str) -> bool:
     names = {"class", "id", "style", "href", "src", "onclick", "onerror", "mathcolor", "mathbackground", "xlink:href"}
     return all(
         name in HARMLESS
-        and (attributes.get("class") in (None, "formula"))
+        and (attributes.get("class") in (None, "formula", "long"))
         and not (set(attributes) - {"class"}) & names
         for name, attributes in Elements(html).found
     )
@@ -108,6 +120,31 @@ def test_no_markup_gets_through_a_formula(latex: str) -> None:
     assert "99em" not in shown
 
 
+@pytest.mark.parametrize(
+    "latex",
+    [
+        r"\hspace{-2em}" * 2 + r"\text{PDF}",
+        r"\!" * 100 + "x",
+        r"\raisebox{2em}{\raisebox{2em}{x}}",
+        r"\raisebox{-9em}{x}",
+        r"\mspace{-90mu}x",
+    ],
+)
+def test_nothing_is_pushed_over_what_stands_beside_it(latex: str) -> None:
+    shown = formula(latex)
+    ems = [float(found) for found in re.findall(r'"([+-][\d.]+)e[mx]"', shown)]
+    assert sum(map(abs, ems)) <= 3
+
+
+def test_what_is_usual_is_not_too_far() -> None:
+    assert formula(r"a\!b\!c\,d\;e\quad f\negthinspace g").startswith("<math>")
+
+
+def test_a_long_formula_can_be_moved() -> None:
+    assert formula("+".join("abcdefghijklmn")).startswith('<span class="long"><math>')
+    assert formula(r"\langle\mathrm{Fe}/\mathrm{H}\rangle = -1.23\pm 0.05").startswith("<math>")
+
+
 def test_the_library_s_own_writer_would_not_do() -> None:
     assert not is_harmless(convert(r"\text{<script>alert(1)</script>}"))
     assert not is_harmless(convert(r"\href{javascript:alert(1)}{x}"))
@@ -115,31 +152,10 @@ def test_the_library_s_own_writer_would_not_do() -> None:
 
 def test_no_markup_gets_through_whatever_is_strung_together() -> None:
     parts = [
-        "\\text{",
-        "}",
-        "<script>",
-        "\\frac",
-        "{",
-        "\\href",
-        "\"'",
-        "^",
-        "_",
-        "\\left(",
-        "\\right)",
-        "&lt;",
-        "&#x3c;",
-    ]
-    parts += [
-        "\\begin{matrix}",
-        "\\end{matrix}",
-        "\\\\",
+        "\\text{", "}", "<script>", "\\frac", "{", "\\href", "\"'", "^", "_", "\\left(", "\\right)", "&lt;", "&#x3c;",
+        "x", "\\begin{matrix}", "\\end{matrix}", "\\\\", "\\operatorname{", "\\mathrm", "\\color", "\\unicode{x3c}",
         "&",
-        "x",
-        "\\operatorname{",
-        "\\mathrm",
-        "\\color",
-        "\\unicode{x3c}",
-    ]
+    ]  # fmt: skip
     chance = random.Random(5)
     for _ in range(1500):
         latex = "".join(chance.choices(parts, k=chance.randint(1, 12)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
+from serving import in_thread
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
@@ -21,17 +22,24 @@ from starlette.types import Receive, Scope, Send
 from embedsearch.server.edge import Edge
 from embedsearch.server.keys import Keys
 from embedsearch.server.options import Limits, ServeOptions
-from embedsearch.server.protocol import MAX_HEAD, BoundedProtocol
+from embedsearch.server.protocol import MAX_HEAD
 
 LIMITS = Limits(receive_seconds=0.3, body=10_000, connections=8)
 BIG = 64 << 20
+LET_GO = threading.Event()
+"""Whoever worked on an answer to /never has been told to stop."""
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """/: says how many bytes came, and which headers; /early: answers before the body; /big: 64 MiB."""
+    """/: says how many bytes came, and which headers; /early: answers before the body; /big: 64 MiB; /never: never."""
     if scope["path"] == "/big":
         await PlainTextResponse(b"x" * BIG)(scope, receive, send)
         return
+    if scope["path"] == "/never":
+        try:
+            await asyncio.Event().wait()
+        finally:
+            LET_GO.set()
     request = Request(scope, receive)
     n = 0 if scope["path"] == "/early" else len(await request.body())
     await PlainTextResponse(f"{n} bytes {request.headers.get('x-late')}")(scope, receive, send)
@@ -40,21 +48,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 @contextmanager
 def serving(limits: Limits = LIMITS, **config: Any) -> Iterator[int]:
     edge = Edge(app, options=ServeOptions(index=Path("index"), limits=limits), keys=Keys(None, None))
-    protocol: Any = functools.partial(BoundedProtocol, limits=limits)
-    server = uvicorn.Server(
-        uvicorn.Config(edge, http=protocol, ws="none", log_level="critical", lifespan="off", **config)
-    )
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.005)
-        yield listening.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
+    with in_thread(edge, limits, lifespan="off", **config) as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
@@ -237,11 +232,37 @@ def test_what_is_no_request(port: int, data: bytes) -> None:
     assert (found["status"], found["code"]) == (400, "QueryError")
 
 
-@pytest.mark.parametrize("data", [b"XYZ / HTTP/1.1\r\n\r\n", HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"])
-def test_what_turns_out_to_be_none(port: int, data: bytes) -> None:
+@pytest.mark.parametrize("rest", [b"zz\r\n", b"1;a\x00b\r\n", b"3\r\nabcd\r\n"])
+def test_a_body_that_turns_out_to_be_none_is_answered_at_once(rest: bytes) -> None:
+    with serving(Limits(receive_seconds=600)) as port, connected(port) as client:
+        client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        found = problem_in(ask(client, rest))
+    assert (found["status"], found["code"]) == (400, "QueryError")
+
+
+def test_a_bad_body_behind_other_requests_is_answered_in_its_turn(port: int) -> None:
     with connected(port) as client:
-        answer = ask(client, data)
-    assert status(answer) in (400, 408)
+        good = HEAD + b"Content-Length: 1\r\n\r\nx"
+        answers = ask(client, 2 * good + HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
+    assert re.findall(rb"HTTP/1\.1 (\d+)", answers) == [b"200", b"200", b"400"]
+
+
+def test_an_answer_that_came_before_a_bad_body_is_not_followed_by_another(port: int) -> None:
+    with connected(port) as client:
+        client.sendall(HEAD.replace(b"/ ", b"/early ", 1) + b"Transfer-Encoding: chunked\r\n\r\n")
+        assert status(client.recv(1 << 16)) == 200
+        assert ask(client, b"zz\r\n") in (b"", b"[reset]")
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /early HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_what_a_client_that_left_had_asked_for_is_worked_on_no_longer(before: bytes) -> None:
+    LET_GO.clear()
+    with serving(Limits(receive_seconds=600)) as port:
+        with connected(port) as client:
+            client.sendall(before + b"GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            if before:
+                client.recv(1)
+        assert LET_GO.wait(60)
 
 
 def test_an_upgrade_is_not_made(port: int) -> None:

@@ -15,7 +15,14 @@ from embedsearch.encoders import Compute, Encoder, Role, open_encoder
 from embedsearch.errors import BadVector, Overloaded
 from embedsearch.scores import TOLERANCE, cosines
 from embedsearch.server import batching
-from embedsearch.server.batching import DOCUMENT_CHARS, DOCUMENT_TEXTS, PASS_CHARS, QUERY_PASSES, QueryBatcher
+from embedsearch.server.batching import (
+    CACHED_CHARS,
+    DOCUMENT_CHARS,
+    DOCUMENT_TEXTS,
+    PASS_CHARS,
+    QUERY_PASSES,
+    QueryBatcher,
+)
 from embedsearch.server.options import Batching
 
 WORDS = ["star", "galaxy star", "planet", "plasma dust", "wave", "gas gas star"]
@@ -103,6 +110,15 @@ async def test_the_least_recently_asked_is_forgotten(thread):
     for text in ("a", "b", "a", "c", "a", "b"):
         await made.queries([text])
     assert encoder.passes == [["a"], ["b"], ["c"], ["b"]]
+
+
+async def test_a_long_query_is_not_remembered(thread):
+    encoder = GatedEncoder()
+    made = batcher(encoder, thread)
+    longest = "star ".ljust(CACHED_CHARS, "x")
+    for text in (longest, longest, longest + "x", longest + "x"):
+        await made.queries([text])
+    assert encoder.passes == [[longest], [longest + "x"], [longest + "x"]]
 
 
 async def test_without_a_cache_each_is_embedded_anew(thread):
@@ -241,7 +257,7 @@ async def test_who_waits_when_the_thread_is_stopped_is_told(thread):
     thread.shutdown(wait=False)
     encoder.open()
     assert "first" in (await first)[0]
-    with pytest.raises(Overloaded, match="found that the server stops"):
+    with pytest.raises(Overloaded, match="found that it stops"):
         await second
 
 

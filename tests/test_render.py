@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from embedsearch.records import Hit, Paper, SearchResult
+from embedsearch.render import bibtex, stores, terminal
 from embedsearch.render import results as render
 
 
@@ -33,7 +35,7 @@ def result(*hits: Hit) -> SearchResult:
 
 def shown(*hits: Hit, width: int = 100, **options: Any) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=options.get("links", False))
-    console.print(render.hits_table(result(*hits), **{"links": False} | options))
+    console.print(terminal.hits_table(result(*hits), **{"links": False} | options))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert isinstance(text, str)
     return text
@@ -49,6 +51,13 @@ def test_json_has_the_documented_shape() -> None:
     assert "\n" not in render.to_json(loaded, indent=None)
 
 
+def test_a_paper_in_full_has_every_field_as_the_corpus_has_it() -> None:
+    paper = replace(hit().paper, extra={"n_stars": 3, "notes": ["a", None]}, version=2)
+    whole = render.result_dict(result(hit(paper=paper)), full=True)["hits"][0]
+    assert whole["sentence"] == "Second, best."
+    assert render.to_json(whole["paper"]) == render.to_json(asdict(paper))
+
+
 def test_csv_reads_back() -> None:
     awkward = hit(title='a "b", c\nd', cosine=0.5)
     rows = list(csv.DictReader(io.StringIO(render.to_csv([result(awkward), result()]))))
@@ -59,7 +68,7 @@ def test_csv_reads_back() -> None:
 
 
 def test_bibtex() -> None:
-    assert render.to_bibtex([hit().paper]) == (
+    assert bibtex.to_bibtex([hit().paper]) == (
         "@misc{muller2007mullers,\n"
         "  title         = {{The $\\Lambda$ of M\\\"uller's M31}},\n"
         '  author        = {A. M\\"uller and B. Doe},\n'
@@ -74,7 +83,7 @@ def test_bibtex() -> None:
 
 
 def test_bibtex_of_a_published_paper_and_of_one_that_is_not_arxivs() -> None:
-    published = render.to_bibtex([Paper(id="x1", abstract="a", title="T", journal_ref="ApJ 1, 2", doi="10.1/x")])
+    published = bibtex.to_bibtex([Paper(id="x1", abstract="a", title="T", journal_ref="ApJ 1, 2", doi="10.1/x")])
     assert published.startswith("@article{t,")
     assert "journal       = {ApJ 1, 2}" in published
     assert "doi           = {10.1/x}" in published
@@ -83,12 +92,12 @@ def test_bibtex_of_a_published_paper_and_of_one_that_is_not_arxivs() -> None:
 
 
 def test_bibtex_of_an_odd_category() -> None:
-    entry = render.to_bibtex([Paper(id="2001.00001", abstract="", title="T", categories=("a}b",))])
+    entry = bibtex.to_bibtex([Paper(id="2001.00001", abstract="", title="T", categories=("a}b",))])
     assert "primaryClass  = {ab}," in entry
 
 
 def test_bibtex_keys_are_unique() -> None:
-    entries = render.to_bibtex([hit().paper] * 29)
+    entries = bibtex.to_bibtex([hit().paper] * 29)
     keys = [line[6:-1] for line in entries.splitlines() if line.startswith("@misc")]
     assert len(set(keys)) == 29
     assert keys[:3] == ["muller2007mullers", "muller2007mullersa", "muller2007mullersb"]
@@ -97,7 +106,7 @@ def test_bibtex_keys_are_unique() -> None:
 
 @pytest.mark.parametrize("title", ["a { b", "a } b {", "}{", "x \\{ y", "$\\left\\{ x \\right.$"])
 def test_bibtex_entries_stay_whole(title: str) -> None:
-    entry = render.to_bibtex([Paper(id="x", abstract="", title=title)])
+    entry = bibtex.to_bibtex([Paper(id="x", abstract="", title=title)])
     assert entry.count("{") == entry.count("}")  # BibTeX counts those behind a backslash too
 
 
@@ -137,4 +146,4 @@ def test_markup_in_a_paper_is_text() -> None:
     ("n", "text"), [(0, "0 bytes"), (999, "999 bytes"), (15_400_000, "15.4 MB"), (7.2e9, "7.2 GB")]
 )
 def test_byte_size(n: float, text: str) -> None:
-    assert render.byte_size(n) == text
+    assert stores.byte_size(n) == text

@@ -25,7 +25,7 @@ from embedsearch.errors import (
 from embedsearch.keywords import KeywordQuery, Keywords
 from embedsearch.records import Hit, SearchResult
 from embedsearch.scores import cosines
-from embedsearch.search import HYBRID_WEIGHT, Mode, Searcher
+from embedsearch.search import HYBRID_WEIGHT, Mode, Searcher, ranking
 from embedsearch.search import view as view_module
 from embedsearch.store.filters import Filters
 from embedsearch.store.space import Space
@@ -115,7 +115,7 @@ def test_filters_are_exact_in_every_mode(
     searcher: Searcher, truth: Truth, index: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode, scanned: int,
     filters: Filters, allowed: Any,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(view_module, "SCANNED_ROWS", scanned)
+    monkeypatch.setattr(ranking, "SCANNED_ROWS", scanned)
     for query in QUERIES[:3]:
         scores = {
             id: score for id, score in getattr(truth, mode.value)(query).items()
@@ -147,12 +147,19 @@ def test_search_vector(searcher: Searcher, truth: Truth, index: Path) -> None:
         assert_hits(found, truth.dense("star gas"), k=10)
 
 
+@pytest.mark.parametrize("length", [1e300, 1e-300, 5e-324])
+def test_a_vector_may_have_any_length(searcher: Searcher, length: float) -> None:
+    vector = FakeEncoder().encode(["star"], role=Role.QUERY)[0]
+    assert searcher.search_vector(vector * np.float64(length)) == searcher.search_vector(vector)
+
+
 @pytest.mark.parametrize(
     ("vector", "message"),
     [
         (np.ones(7), r"expected a vector of 8 numbers, found float64 \(7,\)"),
         (np.ones((1, 8)), "expected a vector of 8 numbers"),
         (np.array(["x"] * 8), "expected a vector of 8 numbers"),
+        (np.ones(8, complex), "expected a vector of 8 numbers"),
         (np.full(8, np.nan), "expected a vector of finite numbers"),
         (np.zeros(8), "not zero"),
     ],
@@ -214,6 +221,10 @@ def test_a_batch_is_encoded_once_and_each_query_once(index: Path) -> None:
     assert encoder.n_queries == 3
 
 
+def test_one_text_means_that_one(searcher: Searcher) -> None:
+    assert np.array_equal(searcher.embed("star").vectors, searcher.embed(["star"]).vectors)
+
+
 def test_sort_by_date_orders_the_best_k(searcher: Searcher) -> None:
     best = searcher.search("star", k=20).hits
     newest = searcher.search("star", k=20, sort="date").hits
@@ -243,6 +254,8 @@ def test_sort_by_date_orders_the_best_k(searcher: Searcher) -> None:
             "expected the id of one of the 400 papers in .*2001.99999",
         ),
         (lambda s: s.paper("nope"), PaperNotFound, "found 'nope'"),
+        (lambda s: s.paper("\ud800"), PaperNotFound, r"found '\\ud800'"),
+        (lambda s: s.search("x", n_counted=-1), OptionError, "expected n_counted of at least 0, found -1"),
     ],
 )
 def test_what_is_refused(searcher: Searcher, call: Any, kind: type[Exception], message: str) -> None:

@@ -14,7 +14,14 @@ import pytest
 from embedsearch.corpus import to_text
 from embedsearch.corpus.sample import sample_path, sample_queries
 from embedsearch.keywords import KeywordQuery, words_of
-from embedsearch.sentences import Marker, sentences
+from embedsearch.sentences import (
+    LONGEST_PIECE,
+    LONGEST_REMEMBERED,
+    Marker,
+    _remembered,
+    _remembered_words,
+    sentences,
+)
 from embedsearch.texts import designations
 
 Rarity = Callable[[str], float]
@@ -130,3 +137,13 @@ def test_odd_texts_as_sentence_by_sentence(text: str) -> None:
     ]
     queries += ["15 erg", "foo bar baz", "1star ionized9", ""]
     compare([text], queries)
+
+
+def test_no_long_text_and_no_long_word_is_remembered() -> None:
+    marker = Marker(KeywordQuery.parse("star"), rarity=by_length)
+    n_texts, n_words = _remembered.cache_info().currsize, _remembered_words.cache_info().currsize
+    long_text, long_word = "A star. " * LONGEST_REMEMBERED, "恒" * (LONGEST_PIECE + 1)
+    assert marker.best(long_text) == "A star."
+    assert marker.best(f"{long_word} star") == f"{long_word} star"
+    assert _remembered.cache_info().currsize <= n_texts + 1
+    assert _remembered_words.cache_info().currsize <= n_words + 2

@@ -24,7 +24,7 @@ from serving import in_process
 from embedsearch.build import BuildOptions, build_index
 from embedsearch.encoders import Encoder
 from embedsearch.errors import StoreCorrupt, StoreNotFound
-from embedsearch.search import searcher as searcher_module
+from embedsearch.search import encoding as encoding_module
 from embedsearch.server import metrics
 from embedsearch.server.engine import Engine
 from embedsearch.server.options import ServeOptions
@@ -246,7 +246,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[FakeEncoder]:
         opened.append(encoder)
         return encoder
 
-    monkeypatch.setattr(searcher_module, "encoder_of", encoder_of)
+    monkeypatch.setattr(encoding_module, "encoder_of", encoder_of)
     return opened
 
 

@@ -36,6 +36,15 @@ def test_spec_rejects(text: str) -> None:
         TransformSpec.parse(text)
 
 
+@pytest.mark.parametrize("text", ["center", "whiten:8", "remove-top:2", "truncate:4"])
+def test_its_dimension_is_known_before_it_is_fitted(text: str) -> None:
+    assert (
+        TransformSpec.parse(text).dim_after(12)
+        == fitted(text, rows()).dim
+        == fitted(text, rows()).apply(rows()).shape[1]
+    )
+
+
 def test_center() -> None:
     data = rows()
     expected = data - data.astype(np.float64).mean(axis=0)

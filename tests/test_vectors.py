@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,9 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / made[0].file.name, np.array([{}] * 3, dtype=object), allow_pickle=True)
     with pytest.raises(StoreCorrupt):
         v.open_shard(tmp_path, made[0], dim=16)
+
+
+@pytest.mark.parametrize(("soft", "n"), [(256, 64), (1024, 256), (65536, 256), (2, 1), (resource.RLIM_INFINITY, 256)])
+def test_maps_leave_files_for_others(monkeypatch: pytest.MonkeyPatch, soft: int, n: int) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
+    assert v._most_maps() == n

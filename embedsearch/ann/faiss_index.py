@@ -23,7 +23,6 @@ RECALL_QUERIES = 200
 if sys.platform == "darwin":
     # torch and faiss each bring an OpenMP there, and two of them at work in one process crash it.
     faiss.omp_set_num_threads(1)
-ALL_THREADS = int(faiss.omp_get_max_threads())
 
 
 class FlatIndex:
@@ -136,9 +135,13 @@ def _search(
     index: faiss.Index, queries: Float32, limit: int, parameters: faiss.SearchParameters | None
 ) -> tuple[Float32, Rows]:
     """(scores, rows), (q, limit) each."""
-    # To wake the other threads takes longer than one query: 1.3 ms for 0.4, of 10,000 papers. Set for this thread only.
-    faiss.omp_set_num_threads(1 if len(queries) == 1 else ALL_THREADS)
-    scores, rows = index.search(queries, limit, params=parameters)
+    n_threads = faiss.omp_get_max_threads()
+    if len(queries) == 1:  # to wake the other threads takes longer than one query: 1.3 ms for 0.4, of 10,000 papers
+        faiss.omp_set_num_threads(1)
+    try:
+        scores, rows = index.search(queries, limit, params=parameters)
+    finally:
+        faiss.omp_set_num_threads(n_threads)  # the calling thread's; torch's too, where both share one OpenMP
     return scores, rows
 
 

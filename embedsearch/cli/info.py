@@ -16,11 +16,12 @@ from embedsearch.cli.terminal import show
 @message_options
 def command(index: Path, format_: str | None) -> None:
     """Say what an index is and how far it is."""
-    from embedsearch.render import results as render
+    from embedsearch.render.results import to_json
+    from embedsearch.render.stores import info_table
     from embedsearch.store.info import store_info
 
     info = store_info(index)
     if format_ == "json":
-        click.echo(render.to_json(info.as_dict()))
+        click.echo(to_json(info.as_dict()))
     else:
-        show(render.info_table(info))
+        show(info_table(info))

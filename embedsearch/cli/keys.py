@@ -70,7 +70,9 @@ def list_(keys_file: Path | None, format_: str | None) -> None:
     from embedsearch.render.results import to_json
     from embedsearch.server.keys import read_keys
 
-    keys = [{"name": key.name, "role": key.role.value, "created": key.created} for key in _read(keys_file, read_keys)]
+    file = keys_file or default_file()
+    found = read_keys(file) if keys_file or file.exists() else ()  # that nobody has made a key yet is no error
+    keys = [{"name": key.name, "role": key.role.value, "created": key.created} for key in found]
     if format_ == "json":
         click.echo(to_json(keys))
         return
@@ -80,11 +82,6 @@ def list_(keys_file: Path | None, format_: str | None) -> None:
     for key in keys:
         table.add_row(*key.values())
     show(table)
-
-
-def _read(keys_file: Path | None, read: Callable[[Path], Any]) -> Any:
-    """The keys; none where the default file is not there yet, which is no error."""
-    return () if keys_file is None and not default_file().exists() else read(keys_file or default_file())
 
 
 @command.command(name="remove")

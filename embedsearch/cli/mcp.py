@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,6 +119,7 @@ def _over_stdio(server: Any) -> None:
 def _over_http(server: Any, *, host: str, port: int, insecure: bool, allowed_hosts: tuple[str, ...]) -> None:
     from embedsearch.errors import OptionError
     from embedsearch.integrations.mcp import run_http
+    from embedsearch.server.listening import address, listen
     from embedsearch.server.options import LOOPBACK
 
     if host not in LOOPBACK and not insecure:
@@ -127,23 +127,9 @@ def _over_http(server: Any, *, host: str, port: int, insecure: bool, allowed_hos
             f"expected a host of {', '.join(LOOPBACK)}, since this server knows no keys, found {host}: put a proxy that"
             " does before it, or say --insecure"
         )
-    port = _free_port(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(f"Listening on http://{shown}:{port}/mcp", err=True)
+    with listen(host, port) as free:  # the library that listens would say less of what is wrong
+        port, where = free.getsockname()[1], address(free)
+    click.echo(f"Listening on {where}/mcp", err=True)
     # uvicorn finishes what is under way, and then raises the signal once more
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     run_http(server, host=host, port=port, allowed_hosts=allowed_hosts)
-
-
-def _free_port(host: str, port: int) -> int:
-    """The port, or any free one for 0. The library that listens would say less of what is wrong."""
-    from embedsearch.errors import ServerError
-
-    try:
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
-            free: int = listening.getsockname()[1]
-    except OSError as error:
-        raise ServerError(
-            f"expected to listen on {host} port {port}, found: {error.strerror or error}; choose another with --port"
-        ) from error
-    return free

@@ -18,11 +18,12 @@ def command(format_: str | None) -> None:
     """
     from embedsearch.encoders.models import NAMED_MODELS, NAMED_SERVICES
     from embedsearch.encoders.weights import find_local
-    from embedsearch.render import results as render
+    from embedsearch.render import models as render
+    from embedsearch.render.results import to_json
 
     listed = [(model, find_local(model) is not None) for model in NAMED_MODELS.values()]
     if format_ == "json":
         models = [render.model_dict(model, here=here) for model, here in listed]
-        click.echo(render.to_json([*models, *map(render.service_dict, NAMED_SERVICES.values())]))
+        click.echo(to_json([*models, *map(render.service_dict, NAMED_SERVICES.values())]))
     else:
         show(render.models_table(listed, list(NAMED_SERVICES.values())))

@@ -136,6 +136,7 @@ def _say_if_partial(searcher: Searcher) -> None:
 
 
 def _show(found: list[SearchResult], format_: str, *, as_lines: bool, abstract: bool) -> None:
+    from embedsearch.render import bibtex, terminal
     from embedsearch.render import results as render
 
     if format_ == "json" and as_lines:
@@ -147,8 +148,8 @@ def _show(found: list[SearchResult], format_: str, *, as_lines: bool, abstract: 
         click.echo(render.to_csv(found), nl=False)
     elif format_ == "bibtex":
         distinct = {hit.id: hit.paper for result in found for hit in result.hits}
-        click.echo(render.to_bibtex(distinct.values()), nl=False)
+        click.echo(bibtex.to_bibtex(distinct.values()), nl=False)
     else:
         console = make_console()
         links = console.is_terminal
-        show(*(render.hits_table(result, links=links, abstracts=abstract) for result in found), console=console)
+        show(*(terminal.hits_table(result, links=links, abstracts=abstract) for result in found), console=console)

@@ -33,6 +33,6 @@ def command(index: Path) -> None:
 
 
 def _size(sizes: dict[str, int]) -> str:
-    from embedsearch.render.results import byte_size
+    from embedsearch.render.stores import byte_size
 
     return byte_size(sum(sizes.values()))

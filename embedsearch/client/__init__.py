@@ -9,10 +9,11 @@ with Client("http://127.0.0.1:8000") as client:
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedsearch.errors import MissingExtra
+from embedsearch.errors import MissingExtra, OptionError
 
 try:
     from embedsearch.client.aio import AsyncClient
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient", "Client", "Embedded", "connect", "is_url"]
 
 
+_LIKE_AN_ADDRESS = re.compile(r"[a-z]+://|[\w.-]+:\d+/?$", re.IGNORECASE)
+
+
 def is_url(where: str | Path) -> bool:
     """Whether `where` is the address of a server; otherwise it is a folder."""
     return isinstance(where, str) and where.lower().startswith(("http://", "https://"))
@@ -37,11 +41,13 @@ def is_url(where: str | Path) -> bool:
 def connect(where: str | Path, *, key: str | None = None) -> Searcher | Client:
     """A Client for an address (http://, https://), a Searcher for the folder of an index; both answer alike.
 
-    `key` is the server's; EMBEDSEARCH_API_KEY where it is None. A server is not asked yet. Raises what Searcher.open
-    raises, and OptionError for what is no address.
+    `key` is sent to the server; None: that of EMBEDSEARCH_API_KEY. A server is not asked yet. Raises what
+    Searcher.open raises, and OptionError for what is no address.
     """
     if is_url(where):
         return Client(str(where), key=key)
+    if isinstance(where, str) and _LIKE_AN_ADDRESS.match(where) and not Path(where).exists():
+        raise OptionError(f"expected an address like http://127.0.0.1:8000 or the folder of an index, found {where!r}")
     from embedsearch.search import Searcher
 
     return Searcher.open(where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import ssl
 from typing import Any
@@ -20,8 +21,8 @@ def http_options(url: str, *, key: str | None, timeout: float) -> dict[str, Any]
 
     Raises OptionError for an address, a key or a timeout that is none. No message holds the key.
     """
-    if not timeout > 0:
-        raise OptionError(f"expected a timeout of more than 0 seconds, found {timeout!r}")
+    if not 0 < timeout < math.inf:
+        raise OptionError(f"expected a timeout of some seconds, more than 0, found {timeout!r}")
     headers = {"User-Agent": f"embedsearch/{__version__}", "Content-Type": "application/json"}
     given = os.environ.get(KEY_VARIABLE) if key is None else key
     if given:

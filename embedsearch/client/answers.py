@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from embedsearch import errors
 from embedsearch._version import __version__
-from embedsearch.errors import EmbedsearchError, Overloaded, ServerError, TookTooLong
+from embedsearch.errors import EmbedsearchError, NotAllowed, Overloaded, ServerError, TookTooLong
 from embedsearch.records import Facets, Hit, Paper, SearchResult
 
 RETRIES = 2
-"""How often a request is sent again where the server was not there, or said when to come back."""
+"""How often a request is sent again where the server was not there, went away, or said when to come back."""
 FIRST_PAUSE = 0.2
-"""Seconds before the first request is sent again to a server that was not there; twice as many before the next."""
+"""Seconds before a request is first sent again to a server that is not there; twice as many the second time."""
 LONGEST_PAUSE = 5.0
 """Seconds: a server that wants to be left alone for longer is an error at once."""
 
@@ -128,7 +128,7 @@ def pause_before_retry(got: httpx.Response | httpx.HTTPError, *, n_sent: int) ->
     """Seconds to wait until a request that was sent n times, last with `got`, is sent again; None: it is not."""
     if n_sent > RETRIES:
         return None
-    if isinstance(got, httpx.ConnectError):
+    if isinstance(got, httpx.NetworkError | httpx.RemoteProtocolError):  # it went away, maybe to come back as a new one
         return FIRST_PAUSE * 2.0 ** (n_sent - 1)
     if isinstance(got, httpx.Response) and got.status_code == 503:
         seconds = _retry_after(got)
@@ -182,6 +182,8 @@ def _error(got: httpx.Response, where: str) -> EmbedsearchError:
         return ServerError(f"{problem.detail} (HTTP {got.status_code} of {where}, request {problem.request_id})")
     if kind is Overloaded:
         return Overloaded(problem.detail, retry_after=int(_retry_after(got) or 1))
+    if kind is NotAllowed:
+        return NotAllowed(problem.detail, status=got.status_code)
     return kind(problem.detail)
 
 

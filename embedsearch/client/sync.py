@@ -27,9 +27,10 @@ T = TypeVar("T")
 class Client:
     """Asks a server as a Searcher asks a folder: the same methods, results and errors. Thread-safe: share one.
 
-    Lists of texts go in several requests where they are long. A server that is not there, or that says when to come
-    back (503 with Retry-After), is asked twice more. Beside the Searcher's errors each method raises NotAllowed,
-    Overloaded, TookTooLong, and ServerError for a server that is not there or that is none of ours.
+    Lists of texts go in several requests where they are long. A server that is not there, that goes away without an
+    answer, or that says when to come back (503 with Retry-After), is asked twice more. Beside the Searcher's errors
+    each method raises NotAllowed, Overloaded, TookTooLong, and ServerError for a server that is not there or that is
+    none of ours.
     """
 
     def __init__(

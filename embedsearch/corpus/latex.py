@@ -8,24 +8,28 @@ from functools import lru_cache
 from typing import Final
 
 # Possessive ("*+"): no text makes these search for long.
-_GROUP: Final = r"\{(?:[^{}\\]|\\.|\{(?:[^{}\\]|\\.|\{(?:[^{}\\]|\\.)*+\})*+\})*+\}"
+GROUP: Final = r"\{(?:[^{}\\]|\\.|\{(?:[^{}\\]|\\.|\{(?:[^{}\\]|\\.)*+\})*+\})*+\}"
+FORMULA: Final = r"""
+      \$\$(?P<display>(?:\\.|[^$\\])++)\$\$ | \$(?P<inline>(?:\\(?:text\w*|mbox)\{[^{}]*\}|\\.|[^$\\])++)\$
+    | \\\((?P<round>(?:[^\\]|\\[^()])++)\\\) | \\\[(?P<square>(?:[^\\]|\\[^][])++)\\\]
+    """
+"""What stands between the signs of math, as a verbose pattern."""
 _GREEK: Final = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "lambda": "λ", "mu": "μ", "sigma": "σ"}
 _OPTIONS: Final = r"(?:\[[^][{}]{0,200}\]){0,2}"
 # One piece of LaTeX. What lies between two pieces is ordinary text, and stays as it is.
 _PIECE: Final = re.compile(
     rf"""
-      \$\$(?P<display>(?:\\.|[^$\\])++)\$\$ | \$(?P<inline>(?:\\(?:text\w*|mbox)\{{[^{{}}]*\}}|\\.|[^$\\])++)\$
-    | \\\((?P<round>(?:[^\\]|\\[^()])++)\\\) | \\\[(?P<square>(?:[^\\]|\\[^][])++)\\\]
+      {FORMULA}
     | \\verb(?P<bar>[|!+])(?P<verbatim>[^|!+]*)(?P=bar)
-    | (?P<link>\\(?:url|href)\{{(?P<url>[^{{}}]*)\}}(?P<caption>{_GROUP})?)
+    | (?P<link>\\(?:url|href)\{{(?P<url>[^{{}}]*)\}}(?P<caption>{GROUP})?)
     | (?P<greek>\\b\{{eta\}}|\{{(?:{"|".join(_GREEK)})\}})
-    | (?P<accent>\\["'`^~=.](?:{_GROUP}|\ ?\\[ij](?![A-Za-z])|\ ?[A-Za-z])
-        | \\[uvHcdbkrt](?:{_GROUP}|\ (?:\\[ij](?![A-Za-z])|[A-Za-z])|\\[ij](?![A-Za-z])))
+    | (?P<accent>\\["'`^~=.](?:{GROUP}|\ ?\\[ij](?![A-Za-z])|\ ?[A-Za-z])
+        | \\[uvHcdbkrt](?:{GROUP}|\ (?:\\[ij](?![A-Za-z])|[A-Za-z])|\\[ij](?![A-Za-z])))
     | (?P<letter>\\(?:o|O|l|L|ae|AE|oe|OE|ss|aa|i|j)(?![A-Za-z])(?:\{{\}}|\ (?=[a-z])|))
-    | (?P<command>\\[A-Za-z]+\*?(?:{_OPTIONS}{_GROUP})*)
+    | (?P<command>\\[A-Za-z]+\*?(?:{_OPTIONS}{GROUP})*)
     | (?P<escape>\\[^A-Za-z])
-    | (?P<script>[_^]{_GROUP})
-    | (?P<group>{_GROUP})
+    | (?P<script>[_^]{GROUP})
+    | (?P<group>{GROUP})
     """,
     re.VERBOSE,
 )
@@ -79,7 +83,7 @@ def _pieces(text: str) -> str:
     while found := _PIECE.search(text, start):
         done.append(_plain(text[start : found.start()], quoted=quoted))
         math = found["display"] or found["inline"] or found["round"] or found["square"]
-        if math is not None and found["inline"] and _is_prose(math, text[found.end() : found.end() + 1]):
+        if math is not None and found["inline"] and is_prose(math, text[found.end() : found.end() + 1]):
             done.append("$")  # a price, or a math sign that has lost its partner
             start = found.start() + 1
             continue
@@ -89,7 +93,7 @@ def _pieces(text: str) -> str:
     return "".join(done)
 
 
-def _is_prose(inside: str, after: str) -> bool:
+def is_prose(inside: str, after: str) -> bool:
     """Whether two dollar signs stand around ordinary words ("$5 and then $10") and not around math."""
     if inside[0].isdigit() and inside[-1] in " (-" and after.isdigit():
         return True

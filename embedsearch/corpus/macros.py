@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
 from pylatexenc import latex2text, latexwalker, macrospec
+
+# It warns of each command of a corpus that lacks an argument, with a line as if its own tables were wrong.
+logging.getLogger("pylatexenc").setLevel(logging.ERROR)
 
 ROMAN: Final = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 

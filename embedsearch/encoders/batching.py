@@ -29,9 +29,9 @@ def batches(lengths: NDArray[np.int64], budget: int, *, enough: int | None = Non
         longest = max(1, int(lengths[order[start]]))
         stop = start + max(1, budget // longest)
         if enough is not None:
-            first = start - (-enough // longest)
-            shorter = np.flatnonzero(lengths[order[first:stop]] < longest * (1 - WASTE))
-            stop = first + int(shorter[0]) if len(shorter) else stop
+            full = start + -(-enough // longest)
+            shorter = np.flatnonzero(lengths[order[full:stop]] < longest * (1 - WASTE))
+            stop = full + int(shorter[0]) if len(shorter) else stop
         result.append(order[start:stop])
         start = stop
     return result

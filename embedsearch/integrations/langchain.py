@@ -1,4 +1,4 @@
-"""LangChain: papers as documents, and a store's encoder as embeddings.
+"""LangChain: papers as documents, and the model of an index as embeddings.
 
 retriever = EmbedsearchRetriever(where="http://127.0.0.1:8000", k=5)
 documents = retriever.invoke("magnetized plasma")
@@ -30,14 +30,14 @@ ModeName = Literal["hybrid", "dense", "keyword"]
 
 
 class _Asks(BaseModel):
-    """What both are configured with."""
+    """Where both ask."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     where: Where
     """The folder of an index, the address of a server (http://...), or an open Searcher or Client."""
     key: SecretStr | None = Field(default_factory=secret_from_env("EMBEDSEARCH_API_KEY", default=None))
-    """The server's; EMBEDSEARCH_API_KEY where it is not given."""
+    """Sent to the server; EMBEDSEARCH_API_KEY where it is not given."""
     _source: Source
 
     def model_post_init(self, context: Any, /) -> None:
@@ -50,15 +50,24 @@ class _Asks(BaseModel):
 
 
 class EmbedsearchRetriever(_Asks, BaseRetriever):
-    """Finds papers: `page_content` is title and abstract, `metadata` has id, title, authors, categories, published,
-    score and url (None for papers that are not arXiv's).
+    """Finds papers in an index, in a folder or behind a server, as documents.
 
-    `k`, `mode` and `filters` can also be given to `invoke`. Raises what the Searcher or the Client raises.
+        retriever = EmbedsearchRetriever(where="indexes/default", k=5, filters=Filters(categories="astro-ph*"))
+        documents = retriever.invoke("magnetized plasma")
+
+    `page_content` is title and abstract, `metadata` has id, title, authors, categories, published, score and url (None
+    for papers that are not arXiv's). `k`, `mode` and `filters` can also be given to `invoke`.
+
+    Raises StoreNotFound where there is no index in the folder, as soon as it is made; ServerError where nobody answers
+    at the address, when it is first asked. The other errors are those of embedsearch.Searcher and embedsearch.Client.
     """
 
     k: int = Field(10, ge=1)
+    """The most papers."""
     mode: ModeName = "hybrid"
+    """By meaning and words, by meaning (dense), or by words (keyword)."""
     filters: Filters | None = None
+    """Only papers in these categories, of these years, by these authors: see embedsearch.Filters."""
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Any
@@ -76,7 +85,13 @@ class EmbedsearchRetriever(_Asks, BaseRetriever):
 
 
 class EmbedsearchEmbeddings(_Asks, Embeddings):
-    """Vectors of texts in the space of an index, by its own model."""
+    """Vectors of texts, by the model of an index: comparable with the vectors of its papers.
+
+        embeddings = EmbedsearchEmbeddings(where="http://127.0.0.1:8000")
+        vector = embeddings.embed_query("magnetized plasma")
+
+    Raises what EmbedsearchRetriever raises, and ModelNotFound where the model of a folder is not here.
+    """
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """As papers are embedded."""

@@ -1,4 +1,4 @@
-"""LlamaIndex: papers as nodes, and a store's encoder as an embedding model.
+"""LlamaIndex: papers as nodes, and the model of an index as an embedding model.
 
 retriever = EmbedsearchRetriever("http://127.0.0.1:8000", k=5)
 nodes = retriever.retrieve("magnetized plasma")
@@ -31,8 +31,13 @@ UNREAD = ["id", "authors", "categories", "score"]
 
 
 class EmbedsearchRetriever(BaseRetriever):
-    """Finds papers: a node's text is the abstract, its metadata has id, title, authors, categories, published, score
-    and url (None for papers that are not arXiv's); a language model is shown title, date and url with the text.
+    """Finds papers in an index, in a folder or behind a server, as nodes.
+
+        retriever = EmbedsearchRetriever("indexes/default", k=5, filters=Filters(categories="astro-ph*"))
+        nodes = retriever.retrieve("magnetized plasma")
+
+    A node's text is the abstract, its metadata has id, title, authors, categories, published, score and url (None for
+    papers that are not arXiv's); a language model is shown title, date and url with the text.
     """
 
     def __init__(
@@ -46,8 +51,12 @@ class EmbedsearchRetriever(BaseRetriever):
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
-        """`where` is the folder of an index, the address of a server, or an open Searcher or Client; `key` is the
-        server's, EMBEDSEARCH_API_KEY where it is None. Raises what the Searcher or the Client raises, then and later.
+        """`where` is the folder of an index, the address of a server (http://...), or an open Searcher or Client. `k`
+        is the most papers; `mode` is hybrid (by meaning and words), dense (by meaning) or keyword; `filters` are
+        embedsearch.Filters. `key` is sent to the server; None: that of EMBEDSEARCH_API_KEY.
+
+        Raises StoreNotFound where there is no index in the folder. `retrieve` raises ServerError where nobody answers
+        at the address, and the other errors of embedsearch.Searcher and embedsearch.Client.
         """
         self._source = Source(where, key=key)
         self._asked: dict[str, Any] = {"k": k, "mode": mode, "filters": filters}
@@ -61,7 +70,15 @@ class EmbedsearchRetriever(BaseRetriever):
 
 
 class EmbedsearchEmbedding(BaseEmbedding):
-    """Vectors of texts in the space of an index, by its own model. What is serialised has no key."""
+    """Vectors of texts, by the model of an index: comparable with the vectors of its papers.
+
+        model = EmbedsearchEmbedding(where="http://127.0.0.1:8000")
+        vector = model.get_query_embedding("magnetized plasma")
+
+    `where` is the folder of an index, the address of a server, or an open Searcher or Client; `key` is sent to the
+    server, EMBEDSEARCH_API_KEY where it is not given; what is serialised has none. Raises what EmbedsearchRetriever
+    raises, and ModelNotFound where the model of a folder is not here.
+    """
 
     model_name: str = "embedsearch"
     embed_batch_size: int = Field(default=64, gt=0, le=2048)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -15,14 +15,17 @@ from embedsearch.store.filters import Filters
 
 try:
     from mcp.server import MCPServer
+    from mcp.server.mcpserver import Context
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp.server.transport_security import TransportSecuritySettings
-    from mcp.types import ToolAnnotations
+    from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 
     from embedsearch.integrations import mcp_schema as schema
     from embedsearch.integrations.mcp_schema import Authors, Categories, Found, Id, K, PaperDetails, Since, Until
 except ModuleNotFoundError as error:
     raise MissingExtra("agents are served through the package mcp: pip install 'embedsearch[mcp]'") from error
+
+log = logging.getLogger("embedsearch")
 
 MAX_BODY = 1 << 20
 """Bytes of a request over HTTP."""
@@ -41,6 +44,7 @@ class Tools:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._trouble = ""
 
     async def search_papers(
         self,
@@ -63,8 +67,8 @@ class Tools:
         names of objects, instruments and people.
 
         Scores compare papers within one result only. dense: the cosine similarity, at most 1. hybrid: a mean of that
-        and of the share of the best keyword score, at most about 1. keyword: BM25, with no upper bound. There are
-        always up to k papers, however far they are from the query: read them, and judge for yourself.
+        and of the share of the best keyword score, at most about 1. keyword: BM25, with no upper bound. The best k
+        papers are returned even where none is about the query: read the abstracts before you rely on one.
 
         sort "date" shows the same k best papers, newest first.
         """
@@ -98,8 +102,7 @@ class Tools:
     async def _ask(self, call: Callable[[Any], Any]) -> Any:
         def newest(source: Any) -> Any:
             if isinstance(source, Searcher):
-                with contextlib.suppress(StoreError):  # what is open answers on while a newer one is not whole
-                    source.refresh()
+                self._refresh(source)
             return call(source)
 
         try:
@@ -107,10 +110,34 @@ class Tools:
         except EmbedsearchError as error:
             raise ToolError(self._without_path(str(error))) from error
 
+    def _refresh(self, searcher: Searcher) -> None:
+        """What is open answers on while a newer index is not whole; that is said once."""
+        try:
+            searcher.refresh()
+        except StoreError as error:
+            if str(error) != self._trouble:
+                log.warning("%s; the index that is open answers on", error)
+            self._trouble = str(error)
+
     def _without_path(self, text: str) -> str:
         """Where the index lies is nothing to an agent, which may be another's."""
         here = self._source.here
         return text.replace(str(here.folder), here.folder.name) if isinstance(here, Searcher) else text
+
+
+class _Server(MCPServer[Any]):
+    """Refuses arguments that a tool does not have. The library leaves them out: a search would be without the filter
+    that was meant, and nobody would know."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        for tool in await self.list_tools():
+            known = tool.input_schema["properties"]
+            unknown = [argument for argument in arguments if argument not in known]
+            if tool.name == name and unknown:
+                raise ToolError(f"expected arguments among {', '.join(known)}, found {unknown[0][:100]!r}")
+        return await super().call_tool(name, arguments, context)
 
 
 def make_server(where: Where, *, key: str | None = None) -> MCPServer[Any]:
@@ -122,7 +149,7 @@ def make_server(where: Where, *, key: str | None = None) -> MCPServer[Any]:
     """
     tools = Tools(Source(where, key=key))
     # The SDK logs each call and its text at INFO
-    server = MCPServer("embedsearch", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
+    server = _Server("embedsearch", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
     for title, tool in (
         ("Search papers", tools.search_papers),
         ("Find similar papers", tools.similar_papers),

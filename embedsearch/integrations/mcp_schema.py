@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from embedsearch.corpus import to_text
 from embedsearch.records import Hit, Paper, SearchResult
@@ -26,6 +26,11 @@ def bound(description: str, **schema: Any) -> Any:
     return Field(description=description, json_schema_extra=schema)
 
 
+def _as_list(given: object) -> object:
+    """Agents send one name as a text."""
+    return [given] if isinstance(given, str) else given
+
+
 K = Annotated[int, bound("The most papers to return.", minimum=1, maximum=MAX_K)]
 Id = Annotated[
     str,
@@ -38,11 +43,14 @@ Id = Annotated[
 ]
 Categories = Annotated[
     list[str] | None,
+    BeforeValidator(_as_list),
     bound("Only papers in one of these arXiv categories: astro-ph.GA, gr-qc; * is a wildcard (astro-ph*)."),
 ]
 Since = Annotated[str | None, bound("Only papers from this day, month or year on: 2019, 2019-05 or 2019-05-31.")]
 Until = Annotated[str | None, bound("Only papers up to this day, month or year.")]
-Authors = Annotated[list[str] | None, bound("Only papers by all of these authors: J. Smith, or Smith.")]
+Authors = Annotated[
+    list[str] | None, BeforeValidator(_as_list), bound("Only papers by all of these authors: J. Smith, or Smith.")
+]
 
 
 class FoundPaper(BaseModel):

@@ -3,13 +3,63 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, open_encoder
+from embedsearch.encoders.services import is_service
 from embedsearch.errors import ModelNotFound, RecipeMismatch
 from embedsearch.store.manifest import Generation
 
 log = logging.getLogger("embedsearch")
+
+
+class StoreEncoder:
+    """The encoder of a store, whichever of its states the queries go to. Thread-safe.
+
+    It is the one that was given, or is opened when it is first needed, and anew for a state of another recipe: vectors
+    of two recipes cannot be compared.
+    """
+
+    def __init__(self, given: Encoder | None, *, model: ModelSpec | None, compute: Compute) -> None:
+        self._given = given
+        self._model = model
+        self._compute = compute
+        self._opened: Encoder | None = None
+        self._recipe: Mapping[str, Any] | None = None
+        self._lock = threading.Lock()
+        self._has_warned = False
+
+    def check(self, generation: Generation) -> None:
+        """Raise RecipeMismatch where the encoder that was given did not make the vectors of `generation`."""
+        if self._given is not None:
+            check_recipe(generation, self._given)
+
+    def is_known(self, generation: Generation) -> bool:
+        """Whether queries to `generation` can be embedded: it names its model, or the caller did."""
+        return self._given is not None or self._model is not None or generation.has_encoder
+
+    def is_service(self, generation: Generation) -> bool:
+        """Whether embedding a query costs money."""
+        return is_service(self._model or ModelSpec.from_dict(generation.model))
+
+    def of(self, generation: Generation) -> Encoder:
+        """The encoder of `generation`. Raises ModelNotFound or RecipeMismatch."""
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            if self._opened is None or self._recipe != generation.recipe:
+                self._opened = encoder_of(generation, model=self._model, compute=self._compute)
+                self._recipe = generation.recipe
+            return self._opened
+
+    def warn_of_none(self, generation: Generation) -> None:
+        """Say, once, why queries go by words alone."""
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning("searching by words alone: %s", why_none(generation))
 
 
 def encoder_of(generation: Generation, *, model: ModelSpec | None, compute: Compute) -> Encoder:

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import numpy as np
 
 from embedsearch.keywords import KeywordQuery
 from embedsearch.records import Hit, SearchResult
 from embedsearch.scores import Float32, Rows, at_least_kth, best_first
+from embedsearch.search.asking import Ask
 from embedsearch.search.facets import count_facets
 from embedsearch.search.modes import Mode, Sort
 from embedsearch.search.scored import Scored
 from embedsearch.search.view import StoreView
 from embedsearch.sentences import Marker
-from embedsearch.store.filters import Filters
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """What a search is to give, whatever it goes by."""
-
-    k: int
-    filters: Filters | None
-    sort: Sort
-    n_counted: int
-    """Facets are counted over so many of the best papers; 0: none."""
-
-    @property
-    def n_wanted(self) -> int:
-        """Papers that must be scored."""
-        return max(self.k, self.n_counted)
 
 
 def make_result(

@@ -10,11 +10,11 @@ from fastapi import FastAPI
 
 from embedsearch._version import __version__
 from embedsearch.server import api
-from embedsearch.server.document import describe
 from embedsearch.server.edge import Edge
 from embedsearch.server.engine import Engine
 from embedsearch.server.failures import handle_failures
 from embedsearch.server.keys import ENV, Keys
+from embedsearch.server.openapi import describe
 from embedsearch.server.options import ServeOptions
 from embedsearch.server.page import routes as page
 

@@ -11,9 +11,9 @@ from embedsearch.errors import NotAllowed
 from embedsearch.server.keys import TOKEN, Keys, Role
 from embedsearch.server.options import ServeOptions
 
-_bearer = HTTPBearer(auto_error=False, description="A key: `embedsearch keys add NAME` makes one.")
+bearer = HTTPBearer(auto_error=False, description="A key: `embedsearch keys add NAME` makes one.")
 
-Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
 async def reader(request: Request, credentials: Credentials) -> None:

@@ -19,16 +19,19 @@ from typing import NamedTuple
 import numpy as np
 
 from embedsearch.encoders import Encoded, Encoder, Role
-from embedsearch.errors import BadVector, Overloaded
+from embedsearch.errors import BadVector
 from embedsearch.scores import Float32
 from embedsearch.server import metrics
 from embedsearch.server.options import Batching
 from embedsearch.server.passes import Embedded, encode_each
+from embedsearch.server.threads import stopping
 
 PASS_CHARS = 8192
 """Characters of a pass of queries: some 2,000 tokens, a fraction of a second on two cores."""
 DOCUMENT_TEXTS, DOCUMENT_CHARS = 8, 4096
 """Of a pass of texts to embed, since that is what a search may have to wait for."""
+CACHED_CHARS = 1000
+"""Of a query whose vector is kept: longer ones seldom come again, and 10,000 of the longest are 400 MB of text."""
 QUERY_PASSES = 8
 """So many passes of queries in a row, and then one of the texts to embed, which would else never be reached."""
 
@@ -150,7 +153,7 @@ class QueryBatcher:
             del self._known[job.text]
 
     def _keep(self, text: str, vector: Float32) -> None:
-        if self._options.cached_queries:
+        if self._options.cached_queries and len(text) <= CACHED_CHARS:
             self._cache[text] = vector
             if len(self._cache) > self._options.cached_queries:
                 self._cache.popitem(last=False)
@@ -195,7 +198,7 @@ class QueryBatcher:
                     self._thread, encode_each, self.encoder, texts, role
                 )
             except RuntimeError:  # the thread was stopped
-                self._settle(jobs, [_stopped()] * len(jobs))
+                self._settle(jobs, [stopping()] * len(jobs))
                 continue
             self._running = True
             running.add_done_callback(partial(self._finish, jobs))
@@ -214,7 +217,7 @@ class QueryBatcher:
 
     def _finish(self, jobs: list[_Job], done: asyncio.Future[list[Embedded | BadVector]]) -> None:
         self._next_pass()  # first: the encoder goes on while what it made is handed out
-        error = _stopped() if done.cancelled() else done.exception()
+        error = stopping() if done.cancelled() else done.exception()
         self._settle(jobs, [error] * len(jobs) if error is not None else done.result())
 
     def _settle(self, jobs: list[_Job], results: Sequence[Embedded | BaseException]) -> None:
@@ -226,7 +229,3 @@ class QueryBatcher:
             else:
                 job.done.set_exception(result)
                 job.done.exception()  # marks it as seen: all who waited may be gone
-
-
-def _stopped() -> Overloaded:
-    return Overloaded("expected to embed a text, found that the server stops: try again in a moment")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
 from embedsearch.encoders import Encoded, Encoder, Role
 from embedsearch.errors import Overloaded, StoreCorrupt, TookTooLong
+from embedsearch.keywords import clean
 from embedsearch.records import SearchResult
 from embedsearch.scores import Float32
 from embedsearch.search import Mode, Searcher, Sort
@@ -19,7 +20,7 @@ from embedsearch.server import metrics
 from embedsearch.server.batching import QueryBatcher, Waited
 from embedsearch.server.options import ServeOptions
 from embedsearch.server.swap import Served, Swapper
-from embedsearch.server.threads import SearchThreads
+from embedsearch.server.threads import SearchThreads, stopping
 from embedsearch.store.catalogue import StoredPaper
 from embedsearch.store.filters import Filters
 from embedsearch.store.info import StoreInfo, info_of
@@ -78,14 +79,10 @@ class Engine:
         self._watching = asyncio.create_task(self._swapper.watch())
 
     async def stop(self) -> None:
-        """Finish what is under way, for `limits.drain_seconds` at most, and stop all threads."""
+        """Stop all threads: what runs in one is finished, what waits is dropped. Whoever calls this has drained."""
         self._stopping = True
         if self._watching is not None:
             self._watching.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.options.limits.drain_seconds):
-                while self._n_waiting:
-                    await asyncio.sleep(0.02)
         await self._threads.close()
         await asyncio.to_thread(self._encoding.shutdown, wait=True, cancel_futures=True)
         await self._swapper.close()
@@ -117,10 +114,9 @@ class Engine:
         n_counted: int = 0,
     ) -> Answer[list[SearchResult]]:
         """See Searcher.search: one result for each text."""
-        asked = list(texts)
 
         async def work(served: Served, ticket: _Ticket) -> list[SearchResult]:
-            vectors = await self._vectors(served, asked, mode, ticket)
+            asked, vectors = await self._vectors(served, texts, mode, ticket)
 
             def search(part: list[str]) -> list[SearchResult]:
                 return served.searcher.search(
@@ -165,10 +161,9 @@ class Engine:
 
     async def embed(self, texts: Sequence[str], *, role: Role) -> Answer[Encoded]:
         """Vectors of texts in the store's space (its transform applied), and their tokens."""
-        asked = list(texts)
 
         async def work(served: Served, ticket: _Ticket) -> Encoded:
-            encoded, waited = await self._batcher(served).documents(asked, role=role)
+            encoded, waited = await self._batcher(served).documents(texts, role=role)
             ticket.embedded(waited)
             into = partial(served.searcher.into_space, encoded.vectors)
             return replace(encoded, vectors=await self._threads.run(into, waited=ticket.waited))
@@ -216,7 +211,7 @@ class Engine:
     def _admitted(self) -> Iterator[_Ticket]:
         most = self.options.limits.queue
         if self._stopping:
-            raise Overloaded("expected a server that goes on, found that it stops: try again in a moment")
+            raise stopping()
         if self._n_waiting >= most:
             raise Overloaded(f"expected at most {most} requests at once, found as many already: try again in a moment")
         ticket = _Ticket()
@@ -230,17 +225,22 @@ class Engine:
             metrics.stage("queue", ticket.queued)
 
     async def _vectors(
-        self, served: Served, texts: list[str], mode: Mode | str, ticket: _Ticket
-    ) -> Mapping[str, Float32]:
-        """Those of the queries that need one."""
-        which = partial(served.searcher.to_encode, texts, mode=mode)
+        self, served: Served, texts: Sequence[str], mode: Mode | str, ticket: _Ticket
+    ) -> tuple[list[str], Mapping[str, Float32]]:
+        """The texts as they are searched for, and the vectors of those that need one."""
+
+        def prepare() -> tuple[list[str], list[str]]:
+            # Cleaned here, since the Searcher warns of each text that this changes: clients could fill the log.
+            cleaned = [clean(text) for text in texts]
+            return cleaned, served.searcher.to_encode(cleaned, mode=mode)
+
         is_short = sum(map(len, texts)) <= CHARS_IN_THE_LOOP
-        to_encode = which() if is_short else await self._threads.run(which, waited=ticket.waited)
+        asked, to_encode = prepare() if is_short else await self._threads.run(prepare, waited=ticket.waited)
         if not to_encode:
-            return {}
+            return asked, {}
         vectors, waited = await self._batcher(served).queries(to_encode)
         ticket.embedded(waited)
-        return vectors
+        return asked, vectors
 
     def _batcher(self, served: Served) -> QueryBatcher:
         if served.batcher is None:

@@ -74,9 +74,10 @@ def places(errors: Sequence[Any]) -> list[dict[str, str]]:
     for error in errors:
         found.setdefault(_at(error["loc"]), []).append(error)
     told = []
+    outer = {at[:dot] for at in found for dot, c in enumerate(at) if c == "."}
     for at, here in found.items():
         better = [error for error in here if not error["type"].endswith("_type")]
-        if better or not any(other.startswith(f"{at}.") for other in found):
+        if better or at not in outer:
             said = dict.fromkeys(_expected(error) for error in better or here)
             told.append({"at": at, "expected": " or ".join(said), "found": _found(here[0])})
     return told
@@ -117,7 +118,8 @@ def _found(error: Mapping[str, Any]) -> str:
 
 def _at(location: Sequence[Any]) -> str:
     """body.k; what pydantic adds of the type that was tried is left out."""
-    return ".".join(str(part) for part in location if not str(part).startswith(("list[", "constrained-", "function-")))
+    tried = ("list[", "constrained-", "function-")
+    return ".".join(str(part) for part in location if part != "str" and not str(part).startswith(tried))
 
 
 def _shown(value: object) -> str:

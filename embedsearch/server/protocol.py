@@ -2,7 +2,7 @@
 
 What is bounded here: the time that a request takes to arrive, the bytes of its head and of all that surrounds its
 body, the time that a client may leave an answer unread, and the open connections. The size of the body itself and the
-time that it takes are the middleware's (edge.py), which hears from here by when the request must have come.
+time that it takes are exchange.py's, which hears from here when time is up, the rest is no HTTP, or the client is gone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import deque
 from enum import Enum, auto
 from typing import Any
 
@@ -19,13 +20,16 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from embedsearch.server import logs, metrics
-from embedsearch.server.edge import SAFETY
+from embedsearch.server.exchange import SAFETY, Arrival, Fault
 from embedsearch.server.options import Limits
 from embedsearch.server.problems import problem
 from embedsearch.server.unread import Unread
 
 MAX_HEAD = 32 << 10
 """Bytes of a request's line and headers."""
+
+TOO_LONG = Fault(431, f"expected a request's line and headers of at most {MAX_HEAD:,} bytes, found more", "OverLimit")
+NO_HTTP = Fault(400, "expected a request in HTTP/1.1, found something else", "QueryError")
 
 OVERHEAD = 8
 """A body may come in so small chunks that their lengths and line ends take up to so many times its own bytes."""
@@ -59,10 +63,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._awaited = _Part.NOTHING
         self._n_raw = self._n_head = 0
         self._since = time.perf_counter()
-        self._arrival: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._arrivals: deque[Arrival] = deque()
+        """Of the requests that have begun and have no answer yet, in their order."""
         self._unread: Unread | None = None
         self._is_refused = False
-        self._is_too_long = False
 
     # The connection
 
@@ -73,18 +78,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if n_open > 2 * self._limits.connections:
             transport.abort()
         elif n_open > self._limits.connections:
-            detail = (
-                f"expected at most {self._limits.connections:,} open connections, found more: try again in a moment"
-            )
-            self._refuse(503, detail, code="Overloaded", headers={"Retry-After": "1"})
+            most = self._limits.connections
+            detail = f"expected at most {most:,} open connections, found more: try again in a moment"
+            self._refuse(Fault(503, detail, "Overloaded"), headers={"Retry-After": "1"})
         else:
             self._await_arrival()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._cancel_arrival()
+        self._cancel_timer()
         if self._unread is not None:
             self._unread.cancel()
         super().connection_lost(exc)
+        for arrival in self._arrivals:
+            if arrival.on_gone is not None:
+                arrival.on_gone()
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
@@ -92,8 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._n_raw += len(data)
         super().data_received(data)
         if self._awaited is _Part.HEAD and self._n_raw > MAX_HEAD:
-            self._is_too_long = True
-            self.send_400_response("")
+            self._refuse(TOO_LONG)
         elif self._awaited is _Part.BODY and self._n_raw > OVERHEAD * self._limits.body + MAX_HEAD:
             self.transport.close()
 
@@ -103,7 +109,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._awaited = _Part.HEAD
         self._n_raw = self._n_head = 0
-        self._await_arrival()
+        arrival = Arrival(receive_by=self._await_arrival())
+        self._arrivals.append(arrival)
+        self.scope["state"]["arrival"] = arrival
 
     def on_url(self, url: bytes) -> None:
         self._count_head(len(url))
@@ -115,46 +123,43 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._awaited = _Part.BODY
         super().on_headers_complete()
+        self._awaited = _Part.BODY
 
     def on_message_complete(self) -> None:
         self._awaited = _Part.NOTHING
-        self._cancel_arrival()
+        self._cancel_timer()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._arrivals.popleft()
         if self.pipeline:  # it was not read on while the one before it was answered
-            self._tell_deadline(self.pipeline[-1][0].scope, self.loop.time() + self._limits.receive_seconds)
+            self._arrivals[0].receive_by = self.loop.time() + self._limits.receive_seconds
         super().on_response_complete()
         self._watch_reading(only_if_closing=True)
 
     def _count_head(self, n: int) -> None:
         self._n_head += n
         if self._n_head > MAX_HEAD:
-            self._is_too_long = True
             raise ValueError("the head is too long")  # the parser's way to stop; send_400_response is called
 
     # How long a request takes to arrive
 
-    def _await_arrival(self) -> None:
-        self._cancel_arrival()
+    def _await_arrival(self) -> float:
+        """Give what is to come its time; when that ends, on the loop's clock."""
+        self._cancel_timer()
         self._since = time.perf_counter()
         deadline = self.loop.time() + self._limits.receive_seconds
-        self._arrival = self.loop.call_at(deadline, self._too_slow)
-        if self._awaited is _Part.HEAD:
-            self._tell_deadline(self.scope, deadline)
+        self._timer = self.loop.call_at(deadline, self._too_slow)
+        return deadline
 
-    def _tell_deadline(self, scope: Any, deadline: float) -> None:
-        scope["state"]["receive_by"] = deadline
-
-    def _cancel_arrival(self) -> None:
-        if self._arrival is not None:
-            self._arrival.cancel()
-            self._arrival = None
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _too_slow(self) -> None:
-        self._arrival = None
+        self._timer = None
         if self.transport.is_closing():
             return
         if self._is_answering():
@@ -162,7 +167,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._await_arrival()
         elif self._awaited is _Part.HEAD:
             detail = f"expected the head of the request in {self._limits.receive_seconds:g} s, found a part of it"
-            self._refuse(408, detail, code="TookTooLong")
+            self._refuse(Fault(408, detail, "TookTooLong"))
         else:
             self.transport.close()
 
@@ -191,20 +196,25 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP; uvicorn calls this."""
-        if self._is_too_long:
-            detail = f"expected a request's line and headers of at most {MAX_HEAD:,} bytes, found more"
-            self._refuse(431, detail, code="OverLimit")
-        else:
-            self._refuse(400, "expected a request in HTTP/1.1, found something else", code="QueryError")
+        self._refuse(TOO_LONG if self._n_head > MAX_HEAD else NO_HTTP)
 
-    def _refuse(self, status: int, detail: str, *, code: str, headers: dict[str, str] | None = None) -> None:
+    def _refuse(self, fault: Fault, *, headers: dict[str, str] | None = None) -> None:
         self._is_refused = True
-        self._cancel_arrival()
+        self._cancel_timer()
         if self._is_answering():
             self.cycle.keep_alive = False  # nothing may stand within the answer under way, after which it is closed
-            return
+            if self._awaited is _Part.BODY:
+                self._arrivals[-1].fault = fault
+                self.cycle.more_body = False  # wakes who waits for the rest
+                self.cycle.message_event.set()
+        elif self._awaited is _Part.BODY:  # it has its answer
+            self.transport.close()
+        else:
+            self._answer(fault, headers)
+
+    def _answer(self, fault: Fault, headers: dict[str, str] | None) -> None:
         id = uuid.uuid4().hex
-        response = problem(status, detail, code=code, headers=headers, request_id=id)
+        response = problem(fault.status, fault.detail, code=fault.code, headers=headers, request_id=id)
         self.transport.write(_as_bytes(response, [*self.server_state.default_headers, *SAFETY], id))
         if self.transport.can_write_eof():
             self.transport.write_eof()

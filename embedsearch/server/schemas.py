@@ -82,18 +82,23 @@ Sort = Literal["score", "date"]
 Date = Annotated[str, BeforeValidator(_as_date), Field(json_schema_extra={"pattern": DATE})]
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
 Text = Annotated[str, limited("text", min_length=1)]
-QueryText = Annotated[str, limited("text", min_length=1, pattern=WORDS)]
+QueryText = Annotated[str, Field(json_schema_extra={"x-limit": "text", "minLength": 1, "pattern": WORDS})]
+"""An empty one is the Searcher's to refuse: it knows which of several it is."""
 Filter = Annotated[str, Field(min_length=1, max_length=MAX_FILTER)]
 Author = Annotated[str, Field(min_length=1, max_length=MAX_FILTER, pattern=r"[^\W_]")]
-CategoryList = Annotated[list[Filter], Field(max_length=MAX_FILTERS)]
-AuthorList = Annotated[list[Author], Field(max_length=MAX_FILTERS)]
+# Lists fail fast: a body has room for hundreds of thousands of faults, of which the first says enough.
+TextList = Annotated[list[Text], limited("n_texts", min_length=1, fail_fast=True)]
+QueryList = Annotated[list[QueryText], limited("n_texts", min_length=1, fail_fast=True)]
+CategoryList = Annotated[list[Filter], Field(max_length=MAX_FILTERS, fail_fast=True)]
+AuthorList = Annotated[list[Author], Field(max_length=MAX_FILTERS, fail_fast=True)]
 Vector = Annotated[
     list[Annotated[float, Field(allow_inf_nan=False, ge=-MOST, le=MOST)]],
     Field(
-        min_length=1,
-        json_schema_extra={"contains": {"anyOf": [{"minimum": LEAST}, {"maximum": -LEAST}]}},
+        fail_fast=True,
+        json_schema_extra={"minItems": 1, "contains": {"anyOf": [{"minimum": LEAST}, {"maximum": -LEAST}]}},
     ),
 ]
+"""One of another length, or zero, is a QueryError, as the Searcher has it."""
 Count = Annotated[int, BeforeValidator(_whole_number)]
 Whole = Annotated[int, BeforeValidator(_without_point)]
 Flag = Annotated[bool, BeforeValidator(_yes_or_no)]
@@ -172,7 +177,7 @@ class SearchBody(Body):
 
     model_config = ConfigDict(json_schema_extra=_one_of)
 
-    query: QueryText | Annotated[list[QueryText], limited("n_texts", min_length=1)] | None = Field(
+    query: QueryText | QueryList | None = Field(
         None,
         description="A text, or a list of texts, which gives a list of results. The number of texts times k may be ten"
         " times the greatest k",
@@ -207,7 +212,7 @@ class EmbeddingsBody(Body):
     """What OpenAI's clients send, and `role`."""
 
     input: Annotated[
-        Text | Annotated[list[Text], limited("n_texts", min_length=1)],
+        Text | TextList,
         BeforeValidator(_no_tokens),
         Field(description="A text, or a list of texts. Lists of tokens are refused"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from embedsearch.errors import OptionError
+from embedsearch.server.auth import admin, bearer, reader
 
 
 class StrictRequest(Request):
@@ -32,13 +34,19 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route for StrictRequest, in UTF-8; a body must say that it is JSON."""
+    """A route for StrictRequest, in UTF-8; a body must say that it is JSON.
+
+    Whoever may not ask is told so before anything is read: FastAPI reads the body before it looks at dependencies.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own, behind the checks."""
         answer = super().get_route_handler()
+        guards = [guard for guard in (reader, admin) if any(one.dependency is guard for one in self.dependencies)]
 
         async def checked(request: Request) -> Response:
+            for guard in guards:
+                await guard(request, await bearer(request))
             check_url(request)
             if self.body_field is not None:
                 check_media_type(request)
@@ -96,7 +104,6 @@ def _refuse_constant(name: str) -> NoReturn:
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the field {twice[:100]!r} stands in it more than once")
     return value

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from embedsearch.errors import Overloaded
 from embedsearch.search import Searcher
 
 T = TypeVar("T")
@@ -19,6 +20,11 @@ SEARCH_THREADS = 1
 SWITCH_SECONDS = 0.0005
 """How long Python lets a thread wait for another. torch does so after each operation: beside a thread of pure Python a
 pass takes 1.4 to 2.4 times as long with the usual 5 ms."""
+
+
+def stopping() -> Overloaded:
+    """What is said to those who ask, or wait, while the server stops."""
+    return Overloaded("expected a server that goes on, found that it stops: try again in a moment")
 
 
 class SearchThreads:
@@ -35,14 +41,21 @@ class SearchThreads:
         sys.setswitchinterval(SWITCH_SECONDS)
 
     async def run(self, call: Callable[[], T], *, waited: Callable[[float], None] = lambda seconds: None) -> T:
-        """What `call` returns or raises. `waited(seconds)` is called first, in the thread."""
+        """What `call` returns or raises. `waited(seconds)` is called first, in the thread.
+
+        Raises Overloaded after `close`.
+        """
         submitted = time.perf_counter()
 
         def timed() -> T:
             waited(time.perf_counter() - submitted)
             return call()
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        except RuntimeError:  # it is closed
+            raise stopping() from None
+        return await running
 
     async def connect(self, searcher: Searcher) -> None:
         """Let each thread open what it needs of a store, the caller's too, so that no query looks for files."""

@@ -95,3 +95,12 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode: whether a file or a folder is still the one that it was. None where nothing lies there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import threading
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from embedsearch.corpus import Selection, to_text
 from embedsearch.errors import StoreCorrupt
 from embedsearch.records import Paper
 from embedsearch.scores import Mask, Rows
+from embedsearch.store.atomic import file_identity
 from embedsearch.store.filters import Filters, fold_name, is_author
 from embedsearch.store.manifest import REPAIR
 
@@ -43,6 +42,16 @@ class StoredPaper:
     authors: tuple[str, ...]
 
 
+class _Connection:
+    """Closed when its thread ends or its catalogue goes, whichever is first: sqlite3's own wait for the collector."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+    def __del__(self) -> None:
+        self.db.close()
+
+
 class Catalogue:
     """Reads a catalogue. Thread-safe: each thread has a connection of its own."""
 
@@ -50,9 +59,7 @@ class Catalogue:
         self._path = path
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._identity: tuple[int, int, int] | None = None
-        self._opened: list[sqlite3.Connection] = []
-        weakref.finalize(self, _close, self._opened)
+        self._identity: tuple[int, int] | None = None
         # Once: the file does not change, and one that is no catalogue is found out here.
         self._n = int(self._execute("SELECT count(*) FROM papers")[0][0])
 
@@ -61,7 +68,10 @@ class Catalogue:
 
     def row_of(self, id: str) -> int | None:
         """The row of a paper by its normal id."""
-        found = self._execute("SELECT row FROM papers WHERE id = ?", id)
+        try:
+            found = self._execute("SELECT row FROM papers WHERE id = ?", id)
+        except UnicodeEncodeError:  # of a lone surrogate, which no stored text holds
+            return None
         return found[0][0] if found else None
 
     def row_of_doi(self, doi: str) -> int | None:
@@ -175,37 +185,28 @@ class Catalogue:
             raise self._corrupt(error) from error
 
     def _connection(self) -> sqlite3.Connection:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None:
-            self._local.db = db = self._open()
-        return db
+        opened: _Connection | None = getattr(self._local, "opened", None)
+        if opened is None:
+            self._local.opened = opened = self._open()
+        return opened.db
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> _Connection:
         """A connection to the same file as the first: a folder that was renamed may have another of this name."""
-        before = self._found()
+        before = file_identity(self._path)
         # immutable: no lock and no journal, so that a read-only folder serves as well
         uri = f"file:{quote(str(self._path.resolve()))}?mode=ro&immutable=1"
-        db = sqlite3.connect(uri, uri=True, check_same_thread=False)  # each thread has its own; any may close them
+        # A connection is used by one thread; but any may be the one that closes it.
+        opened = _Connection(sqlite3.connect(uri, uri=True, check_same_thread=False))
+        opened.db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # connect alone may not have opened it
         with self._lock:
-            self._opened.append(db)
-            db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # connect alone may not have opened it
             self._identity = self._identity or before
-            if not before == self._found() == self._identity:
+            if before != self._identity or not self.is_there():
                 raise self._corrupt(LookupError("another file than before"))
-        return db
+        return opened
 
-    def _found(self) -> tuple[int, int, int] | None:
-        """Device, inode and size of the file that lies there now."""
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino, found.st_size
-
-
-def _close(connections: list[sqlite3.Connection]) -> None:
-    for connection in connections:
-        connection.close()
+    def is_there(self) -> bool:
+        """Whether its file still lies where it was opened: threads that come later need it there."""
+        return file_identity(self._path) == self._identity
 
 
 def title_key(title: str) -> int | None:

@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from embedsearch.store.manifest import FORMAT, Generation, Manifest, read_manifest
+from embedsearch.transform import TransformSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreInfo:
-    """A store in numbers. `sizes` is in bytes by kind of file, `made_with` has one record for each way of computing."""
+    """A store in numbers.
+
+    `dim` is the length of its vectors as they are searched and given out, the transform applied; None while there are
+    none. `sizes` is in bytes by kind of file, `made_with` has one record for each way of computing.
+    """
 
     path: str
     format: int
@@ -69,7 +74,7 @@ def info_of(folder: Path, manifest: Manifest) -> StoreInfo:
         recipe=g.recipe,
         template=g.template,
         transform=g.transform,
-        dim=g.dim,
+        dim=space_dim(g),
         dtype=g.dtype,
         ann={"kind": g.ann.kind, "parameters": g.ann.parameters, "recall": g.ann.recall} if g.ann else None,
         corpus={
@@ -87,6 +92,13 @@ def info_of(folder: Path, manifest: Manifest) -> StoreInfo:
         building=manifest.building.number if manifest.building else None,
         previous=manifest.previous.number if manifest.previous else None,
     )
+
+
+def space_dim(g: Generation) -> int | None:
+    """Length of a generation's vectors as they are searched and given out; None while there are none."""
+    if g.dim is None or g.transform is None or g.transform_file is None:  # searched as they are until it is fitted
+        return g.dim
+    return TransformSpec.parse(g.transform).dim_after(g.dim)
 
 
 def _taken(g: Generation) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -12,16 +13,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedsearch.errors import StoreCorrupt
+from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.scores import Float32, Rows, unit_rows
 from embedsearch.store.atomic import write_bytes
 from embedsearch.store.manifest import REPAIR, FileEntry, Shard
 from embedsearch.transform import Transform
 
 SHARD_ROWS = 4096
-MAX_OPEN_MAPS = 256
-"""Below the number of files that a process may have open by default (1,024 on Linux, 256 descriptors on macOS: a map
-keeps no descriptor)."""
+
+
+def _most_maps() -> int:
+    """A quarter of the files that this process may have open, since each map keeps one, and 256 at most."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 256 if soft == resource.RLIM_INFINITY else max(1, min(256, soft // 4))
+
+
+MAX_OPEN_MAPS = _most_maps()
+"""Of a state of a store: while another takes its place there are two."""
 
 
 def write_shard(folder: Path, *, number: int, vectors: Float32, dtype: str) -> FileEntry:
@@ -109,6 +117,8 @@ def open_shard(folder: Path, shard: Shard, *, dim: int) -> NDArray[np.floating]:
         array: NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise StoreCorrupt(f"expected {path}, found no such file; {REPAIR}") from None
+    except OSError as error:
+        raise StoreError(f"expected to read {path}, found: {error.strerror}") from error
     except (ValueError, EOFError) as error:
         raise StoreCorrupt(f"expected vectors in {path}, found: {error}; {REPAIR}") from error
     if array.shape != (shard.n_rows, dim) or array.dtype not in (np.float16, np.float32):

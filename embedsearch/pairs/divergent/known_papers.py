@@ -17,7 +17,6 @@ from embedsearch.search import Searcher
 from embedsearch.search.view import StoreView
 from embedsearch.store.catalogue import StoredPaper
 from embedsearch.store.filters import Filters
-from embedsearch.store.manifest import read_manifest
 from embedsearch.texts import Template
 
 
@@ -28,7 +27,7 @@ class KnownPapers:
         """See `open`."""
         self.folder = folder
         self._compute = compute
-        self._view = StoreView(folder, read_manifest(folder))
+        self._view = StoreView.open(folder)
 
     @classmethod
     def open(cls, *paths: str | Path, compute: Compute | None = None) -> KnownPapers | None:

@@ -16,9 +16,10 @@ from embedsearch.server.api.common import READING, documented, encoded, engine_o
 from embedsearch.server.auth import reader
 from embedsearch.server.bounds import check_texts
 from embedsearch.server.engine import Answer, Engine
+from embedsearch.server.public_names import model_name
 from embedsearch.server.schemas import EmbeddingsBody
-from embedsearch.server.served import model_name, space_dim
 from embedsearch.server.strict import Parameters, StrictRoute
+from embedsearch.store.info import space_dim
 
 router = APIRouter(prefix="/v1", tags=["embeddings"], route_class=StrictRoute, dependencies=[Depends(reader)])
 
@@ -57,7 +58,7 @@ async def embed(request: Request, body: Annotated[EmbeddingsBody, Body(openapi_e
     name = model_name(generation.model)
     if body.model not in (name, DEFAULT):
         raise _UnknownModel(f"expected the model {name!r}, or {DEFAULT!r}, found {body.model!r}")
-    dim = space_dim(generation.dim, generation.transform)
+    dim = space_dim(generation)
     if body.dimensions not in (None, dim):
         raise OptionError(f"expected dimensions of {dim}, as the index has them, or none, found {body.dimensions}")
     answer = await engine.embed(texts, role=Role(body.role))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
-from embedsearch.errors import BadVector
+from embedsearch.errors import QueryError
 from embedsearch.scores import Float32
 from embedsearch.server.answers import ResultAnswer
 from embedsearch.server.api.common import READING, documented, encoded_results, engine_of, limits_of
@@ -91,7 +91,7 @@ def asked_of(params: SimilarParams | SearchBody, limits: Limits) -> dict[str, An
 
 
 def _vector(numbers: list[float]) -> Float32:
-    """(dim,) float32, which is not zero there. Raises BadVector."""
-    if max(abs(number) for number in numbers) < LEAST:
-        raise BadVector(f"expected a vector that is not zero, found no number of {LEAST:g} or more in it")
+    """(dim,) float32, which is not zero there. Raises QueryError, as the Searcher does for zero."""
+    if numbers and max(map(abs, numbers)) < LEAST:
+        raise QueryError(f"expected a vector that is not zero, found no number of {LEAST:g} or more in it")
     return np.array(numbers, np.float32)

@@ -16,7 +16,7 @@ from embedsearch.server.answers import InfoAnswer, ReloadAnswer, StateAnswer
 from embedsearch.server.api.common import ALWAYS, READING, documented, encoded, engine_of, limits_of
 from embedsearch.server.auth import admin, reader
 from embedsearch.server.options import Limits
-from embedsearch.server.served import public_name, space_dim
+from embedsearch.server.public_names import model_name, public_name
 from embedsearch.server.strict import Parameters, StrictRoute
 from embedsearch.store.info import StoreInfo
 
@@ -99,13 +99,12 @@ def _ok() -> Response:
 
 def _info(info: StoreInfo, limits: Limits) -> dict[str, Any]:
     taken = ("generation", "complete", "created", "updated", "n_papers", "n_embedded", "n_tokens", "n_truncated")
-    more = ("recipe", "template", "transform", "dtype", "ann", "sizes")
+    more = ("recipe", "template", "transform", "dim", "dtype", "ann", "sizes")
     return {
         "name": public_name(info.path),
         "version": __version__,
         **{name: getattr(info, name) for name in (*taken, *more)},
-        "dim": space_dim(info.dim, info.transform),
         "source": public_name(str(info.corpus["source"])),
-        "model": public_name(str(info.model["name"])),
+        "model": model_name(info.model),
         "limits": {name: getattr(limits, name) for name in ("k", "text", "n_texts", "body", "seconds")},
     }

@@ -12,15 +12,12 @@ from starlette.datastructures import QueryParams
 from embedsearch.errors import OptionError, OverLimit
 from embedsearch.search import Mode, Sort
 from embedsearch.server.options import Limits
+from embedsearch.server.schemas import MAX_FILTER, MAX_FILTERS, MAX_ID
 from embedsearch.store.filters import Filters
 
 K: Final = 10
 """Papers at first."""
 STEPS: Final = (10, 25, 50, 100, 200, 500, 1000)
-MAX_REPEATED: Final = 20
-"""Categories, or authors, at once."""
-MAX_WORD: Final = 200
-"""Characters of an id, a category, a date or an author."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +77,7 @@ def read_address(given: QueryParams, limits: Limits) -> Address:
 
     Raises OptionError for a value that is none, OverLimit for more or longer ones than are taken.
     """
-    q, like = given.get("q"), _word(given, "like")
+    q, like = given.get("q"), _short("id", given.get("like", "").strip(), MAX_ID)
     if q is not None and len(q) > limits.text:
         raise OverLimit(f"expected a query of at most {limits.text:,} characters, found {len(q):,}")
     if like and not (q or "").strip():
@@ -109,14 +106,14 @@ def _word(given: QueryParams, name: str) -> str:
 
 def _words(given: QueryParams, name: str) -> tuple[str, ...]:
     words = tuple(dict.fromkeys(word for value in given.getlist(name) if (word := value.strip())))
-    if len(words) > MAX_REPEATED:
-        raise OverLimit(f"expected at most {MAX_REPEATED} values of {name}, found {len(words)}")
+    if len(words) > MAX_FILTERS:
+        raise OverLimit(f"expected at most {MAX_FILTERS} values of {name}, found {len(words)}")
     return tuple(_short(name, word) for word in words)
 
 
-def _short(name: str, word: str) -> str:
-    if len(word) > MAX_WORD:
-        raise OverLimit(f"expected a {name} of at most {MAX_WORD} characters, found {len(word):,}")
+def _short(name: str, word: str, most: int = MAX_FILTER) -> str:
+    if len(word) > most:
+        raise OverLimit(f"expected {name} of at most {most:,} characters, found {len(word):,}")
     return word
 
 

@@ -9,12 +9,13 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from embedsearch.records import Hit, SearchResult
-from embedsearch.render.results import AUTHORS_SHOWN, MONTHS, arxiv_url
+from embedsearch.records import Hit, Paper, SearchResult
+from embedsearch.render.bibtex import MONTHS
+from embedsearch.render.results import AUTHORS_SHOWN, arxiv_url
 from embedsearch.search import Mode
-from embedsearch.server.page.address import Address
-from embedsearch.server.page.math import HIDDEN
+from embedsearch.server.page.address import Address, K
 from embedsearch.server.page.prose import Prose, prose
+from embedsearch.server.page.visible import visible
 
 EXCERPT: Final = 320
 """Characters of an abstract that are shown before it is unfolded."""
@@ -70,7 +71,7 @@ def _card(hit: Hit, mode: str, best: float, address: Address) -> Card:
     return Card(
         rank=hit.rank,
         id=visible(hit.id),
-        title=prose(hit.paper.title).html() if hit.paper.title.strip() else Markup.escape(visible(hit.id)),
+        title=title_of(hit.paper),
         authors=tuple(visible(name) for name in hit.authors[:AUTHORS_SHOWN]),
         has_more_authors=len(hit.authors) > AUTHORS_SHOWN,
         date=readable_date(hit.published),
@@ -88,6 +89,11 @@ def _card(hit: Hit, mode: str, best: float, address: Address) -> Card:
     )
 
 
+def title_of(paper: Paper) -> Markup:
+    """Its title; its id where it has none."""
+    return prose(paper.title).html() if paper.title.strip() else Markup.escape(visible(paper.id))
+
+
 def _basis(hit: Hit, mode: str) -> str:
     cosine = "" if hit.cosine is None else f"cosine {hit.cosine:.3f}"
     if mode == Mode.KEYWORD.value:
@@ -99,7 +105,7 @@ def _basis(hit: Hit, mode: str) -> str:
 
 def _categories(names: Sequence[str], address: Address) -> tuple[Link, ...]:
     return tuple(
-        Link(text=visible(name), href=address.href(categories=(name,), k=10)) for name in names[:CATEGORIES_SHOWN]
+        Link(text=visible(name), href=address.href(categories=(name,), k=K)) for name in names[:CATEGORIES_SHOWN]
     )
 
 
@@ -123,11 +129,6 @@ def _excerpt(text: Prose, sentence: str | None) -> Markup:
     before = "… " if text.text[:start].strip() else ""
     marked = Markup("<mark>{}</mark>").format(text.html(start, last)) if last > start else ""
     return Markup("{}{}{}{}").format(before, marked, text.html(last, cut), dots)
-
-
-def visible(text: str) -> str:
-    """`text` without what cannot be seen: control characters, and marks that turn its direction."""
-    return HIDDEN.sub("", "".join(c if c.isprintable() else " " for c in text))
 
 
 def readable_date(iso: str | None) -> str:

@@ -6,6 +6,7 @@ Its own writer undoes its escaping (`\text{<script>}` becomes an element) and le
 from __future__ import annotations
 
 import html
+import math
 import re
 import unicodedata
 from functools import lru_cache
@@ -17,11 +18,8 @@ from latex2mathml.converter import convert_to_element
 from markupsafe import Markup, escape
 
 from embedsearch.corpus import to_text
-
-MAX_LENGTH: Final = 600
-"""Characters of a formula; a longer one is shown as it was written."""
-MAX_DEPTH: Final = 16
-"""Braces within braces."""
+from embedsearch.server.page.latex import is_bounded, is_long, readable
+from embedsearch.server.page.visible import HIDDEN
 
 _ELEMENTS: Final = frozenset(
     {
@@ -39,34 +37,13 @@ _WORDS: Final = frozenset(
 _LENGTHS: Final = frozenset(
     {"width", "height", "depth", "voffset", "lspace", "rspace", "minsize", "maxsize", "linethickness"}
 )
-_WORD: Final = re.compile(r"[+-]?[a-z0-9]{1,12}")
+_UPWARDS: Final = frozenset({"height", "depth", "voffset"})
+_WORD: Final = re.compile(r"[a-z]{1,12}|[0-3]")
 _LENGTH: Final = re.compile(r"([+-]?\d{0,2}\.?\d{1,4})(em|ex)?")
 _MAX_EM: Final = 3.0
+"""Of one length; and of all together that push what comes after them up, down or back, over what is there."""
 
-# What defines commands could grow without end; the rest says how things look, or where links lead.
-_REFUSED: Final = re.compile(r"\\(?:def|gdef|edef|xdef|let|(?:re|provide)?newcommand|require|style|class|rule)\b")
-_BRACKET: Final = re.compile(r"\\(?:left|right|begin|end)(?![A-Za-z])|\\.|[{}]", re.DOTALL)
 _COMMAND: Final = re.compile(r"\\[A-Za-z]+")
-_THOUSANDS: Final = re.compile(r"(?<![\d.])\d{1,3}(?:(?:,|\{,\})\d{3})+(?![\d,])")
-_REWRITTEN: Final = (
-    (re.compile(r"\\href\s*\{[^{}]*\}"), ""),
-    (re.compile(r"\\(?:ensuremath|xspace|protect|boldmath|unboldmath|nolimits)\b"), ""),
-    (re.compile(r"\\(?:textsc|textsl|mathnormal|textnormal|ion)(?=\s*\{)"), r"\\text"),
-    (re.compile(r"\\(?:[MLRZ]sun|msun|MSun|Msolar|lsun|rsun|zsun)\b"), lambda m: rf"{m[0][1].upper()}_\odot "),
-    (re.compile(r"\\M(?:earth|Earth)\b"), lambda _: r"M_\oplus "),
-    (re.compile(r"\\R(?:earth|Earth)\b"), lambda _: r"R_\oplus "),
-    (re.compile(r"\\[Tt]eff\b"), lambda _: r"T_{\mathrm{eff}} "),
-    (re.compile(r"\\(?:lsim|la|lessapprox|aplt|lapprox)\b"), lambda _: r"\lesssim "),
-    (re.compile(r"\\(?:gsim|ga|gtrapprox|apgt|gapprox)\b"), lambda _: r"\gtrsim "),
-    (re.compile(r"\\(?:sun|Sun)\b"), lambda _: r"\odot "),
-    (re.compile(r"\\(?:fdg|fdegr)\b"), lambda _: r".\!^{\circ}"),
-    (re.compile(r"\\(?:arcdeg|degr|deg|degree|degrees)(?![A-Za-z])"), lambda _: r"\text{°}"),
-    (
-        re.compile(r"\\(?:kms|kmps|ergs|[kMG]pc|[MG]yr|micron|um|angstrom)(?![A-Za-z])"),
-        lambda m: rf"\,\text{{{to_text(f'${m[0]}$')}}}",
-    ),
-    (_THOUSANDS, lambda m: rf"\text{{{re.sub(r'[{}]', '', m[0])}}}"),
-)
 _STYLES: Final = {
     "bold": "BOLD", "bold-italic": "BOLD ITALIC", "script": "SCRIPT", "bold-script": "BOLD SCRIPT",
     "double-struck": "DOUBLE-STRUCK", "fraktur": "FRAKTUR", "sans-serif": "SANS-SERIF", "monospace": "MONOSPACE",
@@ -75,11 +52,6 @@ _STYLES: Final = {
 
 _SIGNS: Final = ("&#x02212;", "&#x0002B;", "&#x000B1;", "&#x02213;", "−", "+", "±", "∓")
 _CLOSING: Final = (")", "]", "}", "|", "⟩", "!", "∞", "′")
-
-HIDDEN: Final = re.compile(
-    "[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
-"""Marks that cannot be seen: they turn the direction of text, or hide in it."""
 
 
 class _Unreadable(Exception):
@@ -92,35 +64,29 @@ def formula(latex: str, *, block: bool = False) -> Markup:
     return made if made is not None else _as_text(latex)
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=5_000)
 def _mathml(latex: str, block: bool) -> Markup | None:
-    if len(latex) > MAX_LENGTH or _depth(latex) > MAX_DEPTH or _REFUSED.search(latex):
+    source = readable(latex)
+    if source is None:
         return None
-    source = HIDDEN.sub("", latex)
-    for pattern, replacement in _REWRITTEN:
-        source = pattern.sub(replacement, source)
     try:
         root = convert_to_element(source)
+        if _pushes(root) > _MAX_EM:
+            return None
         _trim(root)
         inside = "".join(_written(child, 0) for child in root)
     except Exception:  # the parser has no error of its own above the dozens that broken LaTeX leads to
         return None
-    return Markup(f'<math display="block">{inside}</math>' if block else f"<math>{inside}</math>")
-
-
-def _depth(latex: str) -> int:
-    depth = deepest = 0
-    for mark in _BRACKET.findall(latex):
-        depth += {"{": 1, "\\left": 1, "\\begin": 1, "}": -1, "\\right": -1, "\\end": -1}.get(mark, 0)
-        deepest = max(deepest, depth)
-    if depth != 0:
-        return MAX_DEPTH + 1  # unbalanced: broken
-    return deepest
+    if block:
+        return Markup(f'<math display="block">{inside}</math>')
+    # No browser breaks a formula into lines, so that on a phone a long one needs a place in which it can be moved
+    made = f"<math>{inside}</math>"
+    return Markup(f'<span class="long">{made}</span>' if is_long(source) else made)
 
 
 def _as_text(latex: str) -> Markup:
     """What the command line prints for it, if that is free of LaTeX."""
-    text = HIDDEN.sub("", to_text(f"${latex}$")) if len(latex) <= MAX_LENGTH and _depth(latex) <= MAX_DEPTH else ""
+    text = HIDDEN.sub("", to_text(f"${latex}$")) if is_bounded(latex) else ""
     if text and not set(text) & set("\\${}"):
         return Markup('<span class="formula">{}</span>').format(text)
     return Markup('<code class="formula">{}</code>').format(HIDDEN.sub("", latex))
@@ -153,11 +119,20 @@ def _attributes(element: Element) -> dict[str, str]:
 
 
 def _is_harmless(key: str, value: str) -> bool:
-    """Whether an attribute is known; a length must be so short that nothing is pushed over something else."""
-    if key in _WORDS:
-        return bool(_WORD.fullmatch(value))
+    """Whether an attribute is known, and has a value that it may have."""
+    return bool(_WORD.fullmatch(value)) if key in _WORDS else abs(_length(key, value)) <= _MAX_EM
+
+
+def _length(key: str, value: str) -> float:
+    """In em, at most; infinity for what is none."""
     found = _LENGTH.fullmatch(value) if key in _LENGTHS else None
-    return found is not None and abs(float(found[1])) <= _MAX_EM
+    return float(found[1]) if found else math.inf
+
+
+def _pushes(root: Element) -> float:
+    """How far its lengths together move something over what stands beside it, in em; many short ones add up."""
+    lengths = ((key, _length(key, value)) for element in root.iter() for key, value in element.attrib.items())
+    return sum(abs(length) for key, length in lengths if math.isfinite(length) and (length < 0 or key in _UPWARDS))
 
 
 def _text_of(element: Element) -> str:

@@ -10,19 +10,12 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from embedsearch.corpus import to_text
-from embedsearch.server.page.math import HIDDEN, MAX_LENGTH, formula
+from embedsearch.corpus.latex import FORMULA, GROUP, is_prose
+from embedsearch.server.page.latex import MAX_LENGTH
+from embedsearch.server.page.math import formula
+from embedsearch.server.page.visible import HIDDEN
 
-_GROUP: Final = r"\{(?:[^{}\\]|\\.|\{(?:[^{}\\]|\\.|\{(?:[^{}\\]|\\.)*+\})*+\})*+\}"
-_FORMULA: Final = re.compile(
-    rf"""
-      \\ensuremath(?P<ensured>{_GROUP})
-    | \$\$(?P<display>(?:\\.|[^$\\])++)\$\$ | \$(?P<inline>(?:\\(?:text\w*|mbox)\{{[^{{}}]*\}}|\\.|[^$\\])++)\$
-    | \\\((?P<round>(?:[^\\]|\\[^()])++)\\\) | \\\[(?P<square>(?:[^\\]|\\[^][])++)\\\]
-    | \\[^A-Za-z]
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_WORD: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]?[a-z]{2,}(?![A-Za-z])")
+_FORMULA: Final = re.compile(rf"\\ensuremath(?P<ensured>{GROUP}) | {FORMULA} | \\[^A-Za-z]", re.VERBOSE | re.DOTALL)
 _FIRST_STAND_IN: Final = 0xF0000  # private characters, which stand for formulas while the rest is decoded
 _STAND_IN: Final = re.compile("[\U000f0000-\U000ffffd]")
 
@@ -100,7 +93,7 @@ def _without_formulas(source: str) -> tuple[str, list[Run]]:
     while found := _FORMULA.search(source, start):
         parts.append(source[start : found.start()])
         inline = found["inline"]
-        if inline is not None and _is_ordinary(inline, source[found.end() : found.end() + 1]):
+        if inline is not None and is_prose(inline, source[found.end() : found.end() + 1]):
             parts.append("$")
             start = found.start() + 1
             continue
@@ -119,10 +112,3 @@ def _without_formulas(source: str) -> tuple[str, list[Run]]:
 def _run(latex: str, *, block: bool) -> Run:
     text = HIDDEN.sub("", to_text(f"${latex}$")) if len(latex) <= MAX_LENGTH else latex
     return Run(text, formula(latex, block=block))
-
-
-def _is_ordinary(inside: str, after: str) -> bool:
-    """Whether two dollar signs stand around words ("$5 and then $10") and not around a formula, as to_text decides."""
-    if inside[0].isdigit() and inside[-1] in " (-" and after.isdigit():
-        return True
-    return not any(mark in inside for mark in "\\^_{~") and len(_WORD.findall(inside)) >= 3

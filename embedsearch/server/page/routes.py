@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 from fastapi import APIRouter, Depends, Request
-from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from embedsearch.errors import EmbedsearchError, OverLimit, Overloaded, QueryError
-from embedsearch.render.results import to_bibtex
+from embedsearch.records import Paper, SearchResult
+from embedsearch.render.bibtex import to_bibtex
 from embedsearch.server.auth import reader
-from embedsearch.server.engine import Answer, Engine
+from embedsearch.server.engine import Engine
 from embedsearch.server.options import ServeOptions
-from embedsearch.server.page.address import MAX_WORD, Address, read_address
+from embedsearch.server.page.address import Address, read_address
+from embedsearch.server.page.errors import error_view
 from embedsearch.server.page.files import files
-from embedsearch.server.page.prose import prose
 from embedsearch.server.page.templating import rendered
-from embedsearch.server.page.view import COUNTED, IndexLine, View, chips, error_view, index_line, view_of
+from embedsearch.server.page.view import COUNTED, IndexLine, View, chips, index_line, view_of
 from embedsearch.server.problems import RETRY_AFTER, status_of
+from embedsearch.server.schemas import MAX_ID
 
 router = APIRouter(include_in_schema=False)
+
+RENDERING: Final = ThreadPoolExecutor(2, thread_name_prefix="page")
+"""Many papers take seconds to write: not in the event loop, nor in so many threads that it would have to wait."""
 
 SECURITY: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -40,8 +47,8 @@ SECURITY: Final[Mapping[str, str]] = {
 @router.get("/")
 async def page(request: Request) -> Response:
     """The whole page; without its results where those need a key, which only a script can send."""
-    if _is_locked(request):
-        return await _response(request, "locked.html", view=View(address=Address(), heading=""), index=None)
+    if request.app.state.keys.required and not _options(request).public_read:
+        return await _response(request, "locked.html", lambda: View(address=Address(), heading=""))
     return await _shown(request, "page.html")
 
 
@@ -54,8 +61,8 @@ async def results(request: Request) -> Response:
 @router.get("/page/bibtex/{id:path}", dependencies=[Depends(reader)])
 async def bibtex(request: Request, id: str) -> Response:
     """The BibTeX entry of a paper."""
-    if len(id) > MAX_WORD:
-        raise OverLimit(f"expected an id of at most {MAX_WORD} characters, found {len(id):,}")
+    if len(id) > MAX_ID:
+        raise OverLimit(f"expected an id of at most {MAX_ID:,} characters, found {len(id):,}")
     answer = await _engine(request).paper(id)
     headers = {**SECURITY, "X-Index-Generation": str(answer.generation), "Cache-Control": "private, no-cache"}
     return PlainTextResponse(to_bibtex([answer.value.paper]), headers=headers)
@@ -82,42 +89,45 @@ def _options(request: Request) -> ServeOptions:
     return options
 
 
-def _is_locked(request: Request) -> bool:
-    return bool(request.app.state.keys.required) and not _options(request).public_read
-
-
 async def _shown(request: Request, template: str) -> Response:
     """The state that the request's address means, or what was wrong with it."""
-    address = Address()
+    limits = _options(request).limits
+    address = Address(q=request.query_params.get("q", "")[: limits.text] or None)  # at least that is not lost
     try:
-        address = read_address(request.query_params, _options(request).limits)
-        index = _index(request)
+        address = read_address(request.query_params, limits)
+        searcher = _engine(request).searcher
         found = await _found(request, address)
     except EmbedsearchError as error:
-        status = status_of(error)
+        failed, status = error_view(error, address), status_of(error)
         headers = {"Retry-After": str(getattr(error, "retry_after", RETRY_AFTER))} if status == 503 else {}
-        view = error_view(error, address)
-        return await _response(
-            request, template, view=view, index=_index(request, or_none=True), status=status, headers=headers
-        )
+        return await _response(request, template, lambda: failed, index=_index(request), status=status, headers=headers)
     if found is None:
-        view = View(address=address, heading="", chips=chips(address))
-        return await _response(
-            request, template, view=view, index=index, generation=index.generation if index else None
-        )
-    return await _response(request, template, found=found, index=index, address=address, generation=found[0].generation)
+        headers = {"X-Index-Generation": str(searcher.generation.number)}
+        home = View(address=address, heading="", chips=chips(address))
+        return await _response(request, template, lambda: home, index=_index(request), headers=headers)
+    headers = {"X-Index-Generation": str(found.generation)}
+    make = partial(view_of, found.value, address, limit=limits.k, liked=found.liked)
+    return await _response(request, template, make, index=_index(request), headers=headers)
 
 
-async def _found(request: Request, address: Address) -> tuple[Answer[Any], Markup | None] | None:
-    """The answer to what is asked, and the title of the paper that others are to be like; None: nothing is asked."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What answers a request; `liked` is the paper that the others are to be like."""
+
+    value: SearchResult
+    generation: int
+    liked: Paper | None = None
+
+
+async def _found(request: Request, address: Address) -> _Found | None:
+    """None where nothing is asked."""
     engine = _engine(request)
     if address.like is not None:
         paper = (await engine.paper(address.like)).value.paper
-        title = prose(paper.title).html() if paper.title.strip() else Markup.escape(paper.id)
         alike = await engine.similar_to(
             address.like, k=address.k, filters=address.filters, sort=address.sort, n_counted=COUNTED
         )
-        return alike, title
+        return _Found(value=alike.value, generation=alike.generation, liked=paper)
     if address.q is None:
         return None
     if not address.q.strip():
@@ -125,43 +135,30 @@ async def _found(request: Request, address: Address) -> tuple[Answer[Any], Marku
     answer = await engine.search(
         [address.q], k=address.k, mode=address.mode, filters=address.filters, sort=address.sort, n_counted=COUNTED
     )
-    return Answer(value=answer.value[0], generation=answer.generation), None
+    return _Found(value=answer.value[0], generation=answer.generation)
 
 
-def _index(request: Request, *, or_none: bool = False) -> IndexLine | None:
+def _index(request: Request) -> IndexLine | None:
     try:
         searcher = _engine(request).searcher
-    except Overloaded:
-        if or_none:
-            return None
-        raise
+    except Overloaded:  # none is open yet, which is what the page is about then
+        return None
     return index_line(searcher.generation, has_encoder=searcher.has_encoder)
 
 
 async def _response(
     request: Request,
     template: str,
+    make: Callable[[], View],
     *,
-    index: IndexLine | None,
-    view: View | None = None,
-    found: tuple[Answer[Any], Markup | None] | None = None,
-    address: Address | None = None,
-    generation: int | None = None,
+    index: IndexLine | None = None,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    limits = _options(request).limits
+    max_text = _options(request).limits.text
 
     def render() -> str:
-        shown = view
-        if shown is None:
-            assert found is not None
-            assert address is not None
-            shown = view_of(found[0].value, address, limit=limits.k, about=found[1])
-        return rendered(template, view=shown, index=index, max_text=limits.text)
+        return rendered(template, view=make(), index=index, max_text=max_text)
 
-    content = await asyncio.to_thread(render)  # many formulas take longer than the event loop may stand still
-    number = {"X-Index-Generation": str(generation)} if generation is not None else {}
-    return HTMLResponse(
-        content, status, headers={**SECURITY, "Cache-Control": "private, no-cache", **number, **(headers or {})}
-    )
+    content = await asyncio.get_running_loop().run_in_executor(RENDERING, render)
+    return HTMLResponse(content, status, headers={**SECURITY, "Cache-Control": "private, no-cache", **(headers or {})})

@@ -1,27 +1,19 @@
-"""What the templates show: results, counts, chips, the index in a line, an error in a sentence."""
+"""What the templates show: results, counts, chips, the index in a line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Final
 
 from markupsafe import Markup
 
-from embedsearch.errors import (
-    EmbedsearchError,
-    OptionError,
-    OverLimit,
-    Overloaded,
-    PaperNotFound,
-    QueryError,
-    TookTooLong,
-)
-from embedsearch.records import Facets, SearchResult
+from embedsearch.records import Facets, Paper, SearchResult
 from embedsearch.search import Mode
 from embedsearch.server.page.address import Address, K, next_k
-from embedsearch.server.page.cards import Card, Link, make_cards, readable_date, visible
+from embedsearch.server.page.cards import Card, Link, make_cards, readable_date, title_of
+from embedsearch.server.page.visible import visible
+from embedsearch.server.public_names import public_name
 from embedsearch.store.manifest import Generation
 
 COUNTED: Final = 200
@@ -54,6 +46,12 @@ class IndexLine:
         """Of the papers that can be found by meaning; 100 only when all can."""
         return int(100 * self.n_embedded / self.n_papers) if self.n_papers else 100
 
+    @property
+    def text(self) -> str:
+        """All of it in a line."""
+        parts = (f"{self.n_papers:,} papers", self.model, f"generation {self.generation}", self.date)
+        return " · ".join(part for part in parts if part)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -77,7 +75,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A state of the page. `about` is the paper that others are like; `error` is a sentence."""
+    """A state of the page. `about` is the title of the paper that others are like; `error` is a sentence."""
 
     address: Address
     heading: str
@@ -94,21 +92,26 @@ class View:
     error: str = ""
     hint: str = ""
 
+    @property
+    def said(self) -> str:
+        """What a screen reader says when this is shown."""
+        return self.error or (f"{self.heading}, {self.mode}" if self.address.asks else "")
+
 
 def index_line(generation: Generation, *, has_encoder: bool) -> IndexLine:
-    """The index in numbers; a model that is a folder goes by its name."""
+    """The index in numbers; a model that is a folder goes by its name, one that is not known by none."""
     return IndexLine(
         n_papers=generation.n_papers,
         n_embedded=generation.n_embedded,
-        model=PurePath(str(generation.model.get("name", ""))).name or "unknown model",
+        model=public_name(str(generation.model.get("name", ""))),
         generation=generation.number,
         date=readable_date(generation.updated),
         has_encoder=has_encoder,
     )
 
 
-def view_of(result: SearchResult, address: Address, *, limit: int, about: Markup | None = None) -> View:
-    """A result. `limit` is the greatest k."""
+def view_of(result: SearchResult, address: Address, *, limit: int, liked: Paper | None = None) -> View:
+    """A result. `limit` is the greatest k, `liked` the paper that the others are like."""
     n = len(result.hits)
     following = next_k(address.k, limit) if n == address.k else None
     facets = result.facets
@@ -117,7 +120,7 @@ def view_of(result: SearchResult, address: Address, *, limit: int, about: Markup
         address=address,
         heading=_heading(n, address),
         cards=make_cards(result, address),
-        about=about,
+        about=title_of(liked) if liked else None,
         mode=next(words for mode, _, words in MODES if mode.value == result.mode),
         categories=_categories(facets, address),
         years=_years(facets, address),
@@ -208,31 +211,3 @@ def chips(address: Address) -> tuple[Link, ...]:
 
 def _without(names: Sequence[str], name: str) -> tuple[str, ...]:
     return tuple(other for other in names if other != name)
-
-
-def error_view(error: EmbedsearchError, address: Address) -> View:
-    """An error as a sentence; one that might name a place on the server keeps its own words to itself."""
-    heading, hint = _sentences(error, address)
-    return View(address=address, heading=heading, error=heading, hint=hint, chips=chips(address))
-
-
-def _sentences(error: EmbedsearchError, address: Address) -> tuple[str, str]:
-    if isinstance(error, PaperNotFound):
-        return "There is no such paper in this index", visible(f"Looked for: {address.like or address.q or ''}")
-    if isinstance(error, OverLimit):
-        return "That is more than this server takes at once", visible(str(error))
-    if isinstance(error, QueryError) and address.q is not None and not address.q.strip():
-        return (
-            "Type what you are looking for",
-            "A topic, a question, a title, an arXiv id: anything that an abstract could answer.",
-        )
-    if isinstance(error, QueryError | OptionError):
-        return "That cannot be searched for", visible(str(error))
-    if isinstance(error, Overloaded):
-        return "The index cannot answer right now", "It is busy, or just being opened: try again in a moment."
-    if isinstance(error, TookTooLong):
-        return "That took too long", "Try again in a moment, or with a shorter query."
-    return (
-        "This index cannot answer that",
-        "Search by words may still work; who runs this server finds more in its log.",
-    )

@@ -5,6 +5,7 @@
   const form = document.getElementById("search");
   const box = document.getElementById("q");
   const said = document.getElementById("said");
+  const modes = document.getElementById("modes");
   const main = document.getElementById("main");
   const keyForm = document.getElementById("key-form");
   const wide = window.matchMedia("(min-width: 60.01rem)");
@@ -28,8 +29,7 @@
 
   function ask(path, signal) {
     const key = storedKey();
-    const headers = key ? { Authorization: `Bearer ${key}` } : {};
-    return fetch(path, { headers, signal, credentials: "same-origin" });
+    return fetch(path, { headers: key ? { Authorization: `Bearer ${key}` } : {}, signal, credentials: "same-origin" });
   }
 
   function askForKey() {
@@ -92,6 +92,8 @@
     const open = document.getElementById("filters")?.open;
     view().replaceWith(fresh);
     if (keyForm) keyForm.hidden = true;
+    document.getElementById("index").textContent = fresh.dataset.index;
+    modes.hidden = modes.disabled = "wordsOnly" in fresh.dataset;
     document.body.className = fresh.dataset.kind === "home" ? "home" : "asked";
     document.title = fresh.dataset.title ? `${fresh.dataset.title} – ${NAME}` : NAME;
     said.textContent = fresh.dataset.said;
@@ -122,7 +124,7 @@
     const wanted = new URLSearchParams(search);
     box.value = wanted.get("q") || "";
     const mode = form.querySelector(`input[name="mode"][value="${CSS.escape(wanted.get("mode") || "hybrid")}"]`);
-    if (mode && !mode.disabled) mode.checked = true;
+    if (mode) mode.checked = true;
   }
 
   async function go(search, { focus = "heading" } = {}) {
@@ -132,8 +134,7 @@
     else history.pushState({ y: 0 }, "", address);
     matchForm(search);
     if (!(await show(search))) return;
-    if (focus === "box") { window.scrollTo(0, 0); return; }
-    if (focus === "heading") window.scrollTo(0, 0);
+    if (focus === "box" || focus === "heading") window.scrollTo(0, 0);
     document.getElementById(focus)?.focus({ preventScroll: focus === "heading" });
   }
 
@@ -147,8 +148,7 @@
   window.addEventListener("scroll", () => { if (!noting && !under_way) noting = setTimeout(note, 200); }, { passive: true });
 
   window.addEventListener("popstate", async (event) => {
-    clearTimeout(noting);
-    noting = 0;
+    clearTimeout(noting); noting = 0;
     matchForm(location.search);
     if (await show(location.search)) window.scrollTo(0, event.state?.y || 0);
   });

@@ -1,12 +1,10 @@
-"""What is said of what is served: names, never where something lies on the server; and the length of its vectors."""
+"""Names of what is served, never where something lies on the server."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from embedsearch.transform import Kind, TransformSpec
 
 
 def model_name(model: Mapping[str, Any]) -> str:
@@ -18,14 +16,6 @@ def public_name(text: str) -> str:
     """`text`, or the last part of it if it is a path; "org/name" of a hub is none."""
     is_path = text.startswith(("/", "./", "../", "~")) or text.count("/") > 1 or Path(text).suffix in _SUFFIXES
     return Path(text).name if is_path and Path(text).name else text
-
-
-def space_dim(dim: int | None, transform: str | None) -> int | None:
-    """Length of a vector in the space of an index whose encoder makes `dim` numbers; None: not known yet."""
-    if dim is None or transform is None:
-        return dim
-    spec = TransformSpec.parse(transform)
-    return spec.size if spec.kind in (Kind.TRUNCATE, Kind.WHITEN) else dim
 
 
 _SUFFIXES = (".gguf", ".jsonl", ".json", ".csv", ".parquet", ".gz", ".zst", ".npz", ".npy")

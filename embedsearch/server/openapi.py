@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from embedsearch._version import __version__
 from embedsearch.server.answers import Problem
 from embedsearch.server.bounds import show
-from embedsearch.server.served import space_dim
+from embedsearch.store.info import space_dim
 
 DESCRIPTION = """Papers by meaning and by words, from one index.
 
@@ -32,8 +32,7 @@ def describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         engine, options = app.state.engine, app.state.options
-        generation = engine.searcher.generation if engine.ready else None
-        dim = space_dim(generation.dim, generation.transform) if generation else None
+        dim = space_dim(engine.searcher.generation) if engine.ready else None
         needs_key = app.state.keys.required and not options.public_read
         if (dim, needs_key) not in made:
             made.clear()

@@ -1,61 +1,32 @@
-"""Keyword search: BM25 over title and abstract as one field, by tantivy.
-
-One field makes the score, so that a short title does not outweigh a long abstract. Two stand beside it: `names` holds
-designations in one spelling (NGC 1333 = NGC1333), `authors` the authors' names; what a query says of either adds to
-the score. Nothing in a query is an operator but the quotation marks around a phrase.
-"""
+"""The keyword index: written once, read by many threads."""
 
 from __future__ import annotations
 
 import math
-import re
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tantivy
 
-from embedsearch.corpus import to_text
 from embedsearch.errors import StoreCorrupt, StoreError
+from embedsearch.keywords.query import KeywordQuery
+from embedsearch.keywords.words import ANALYZER, author_words, words_of
 from embedsearch.scores import Float32, Mask, Rows, at_least_kth
 from embedsearch.store.catalogue import StoredPaper
-from embedsearch.store.filters import fold_name
 from embedsearch.store.manifest import REPAIR
-from embedsearch.texts import Designation, designations, fold_spelling
+from embedsearch.texts import designations, fold_spelling
 
-MAX_QUERY_CHARS = 10_000
-MAX_QUERY_WORDS = 512
 LOCK_FILES = ".tantivy-*.lock"
 DIRECT_ROWS = 20_000
 """Up to so many allowed rows are named to tantivy; above, it is asked for more hits until enough are allowed."""
 
 TERM_ROWS = 200
 """Up to so many are named one by one, in a third of the time; of 2,000, a set takes a fifth."""
-
-
-def _people() -> tantivy.TextAnalyzer:
-    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-    for step in (
-        tantivy.Filter.remove_long(64),
-        tantivy.Filter.lowercase(),
-        tantivy.Filter.ascii_fold(),
-        tantivy.Filter.stemmer("english"),
-    ):
-        builder = builder.filter(step)
-    return builder.build()
-
-
-ANALYZER = _people()
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text as they are compared: lower case, without accents, in one spelling, stemmed."""
-    return ANALYZER.analyze(fold_spelling(text))
 
 
 def _schema() -> tantivy.Schema:
@@ -80,7 +51,7 @@ def build(folder: Path, papers: Iterable[StoredPaper], *, progress: Callable[[in
             document.add_unsigned("row", stored.row)
             document.add_text("text", fold_spelling(text))
             document.add_text("names", " ".join(found.folded for found in designations(text)))
-            document.add_text("authors", " ".join(word for name in stored.authors for word in _author_words(name)))
+            document.add_text("authors", " ".join(word for name in stored.authors for word in author_words(name)))
             writer.add_document(document)
             if progress:
                 progress(n)
@@ -90,60 +61,6 @@ def build(folder: Path, papers: Iterable[StoredPaper], *, progress: Callable[[in
         raise StoreError(f"expected to write {folder}, found: {error}") from error
     for leftover in folder.glob(LOCK_FILES):
         leftover.unlink()
-
-
-def _author_words(name: str) -> list[str]:
-    """Initials say little of whom a query means."""
-    return [word for word in fold_name(name) if len(word) > 1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeywordQuery:
-    """A query as the index understands it: what each field is asked for, and the words that a reader would mark."""
-
-    phrases: tuple[tuple[str, ...], ...]
-    quoted_names: tuple[str, ...]
-    words: tuple[str, ...]
-    names: tuple[str, ...]
-    authors: tuple[str, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> KeywordQuery:
-        """Read any string: control characters are spaces, what is past MAX_QUERY_CHARS or MAX_QUERY_WORDS is dropped.
-
-        Words are joined by OR. "Words in quotation marks" must stand so in a paper; a phrase of one word is that word.
-        """
-        plain = _MARKS.sub('"', to_text(clean(text)))
-        quoted = _QUOTED.findall(plain)
-        free = _QUOTED.sub(" ", plain).replace('"', " ")
-        found = designations(free)
-        for name in reversed(found):
-            free = f"{free[: name.start]} {free[name.end :]}"
-        # A quoted designation is asked for in any of its spellings.
-        quoted_names = {part: name.folded for part in quoted for name in designations(part) if _spans(name, part)}
-        phrases = [tuple(words_of(part)[:MAX_QUERY_WORDS]) for part in quoted if part not in quoted_names]
-        return cls(
-            phrases=tuple(dict.fromkeys(phrase for phrase in phrases if phrase)),
-            quoted_names=tuple(dict.fromkeys(quoted_names.values())),
-            words=tuple(dict.fromkeys(words_of(free)))[:MAX_QUERY_WORDS],
-            names=tuple(dict.fromkeys(name.folded for name in found))[:MAX_QUERY_WORDS],
-            authors=tuple(dict.fromkeys(_author_words(free)))[:MAX_QUERY_WORDS],
-        )
-
-
-_MARKS = re.compile("[“”„«»]")
-# Not behind a word: 5" seeing is of arcseconds.
-_QUOTED = re.compile(r'(?<![\w"])"([^"]+)"')
-
-
-def _spans(name: Designation, part: str) -> bool:
-    return part[name.start : name.end].strip() == part.strip()
-
-
-def clean(text: str) -> str:
-    """`text` without what no query means: lone surrogates, control characters; cut at MAX_QUERY_CHARS."""
-    cut = text[:MAX_QUERY_CHARS].encode("utf-8", "ignore").decode()
-    return "".join(c if c.isprintable() else " " for c in cut).strip()
 
 
 @contextmanager
@@ -171,7 +88,6 @@ class Keywords:
             index.register_tokenizer("people", ANALYZER)
             index.reload()
             self._searcher = index.searcher()
-        self._rare: dict[str, float] = {}
 
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
@@ -232,11 +148,9 @@ class Keywords:
 
     def rarity(self, word: str) -> float:
         """The idf of a word of `words_of`: log(1 + n / (1 + papers that have it))."""
-        if word not in self._rare:
-            with _damage(self._folder):
-                n_with = self._searcher.doc_freq("text", word)
-            self._rare[word] = math.log(1 + self._searcher.num_docs / (1 + n_with))
-        return self._rare[word]
+        with _damage(self._folder):
+            n_with = self._searcher.doc_freq("text", word)
+        return math.log(1 + self._searcher.num_docs / (1 + n_with))
 
     def _asked(self, query: KeywordQuery) -> tantivy.Query | None:
         should = [(tantivy.Occur.Should, self._term("text", word)) for word in query.words]

@@ -14,7 +14,8 @@ from embedsearch.scores import Float32
 from embedsearch.search.modes import Mode, Sort
 from embedsearch.store.filters import Filters
 
-log = logging.getLogger("embedsearch")
+log = logging.getLogger("embedsearch.queries")
+"""What is odd about a query. A logger of its own: a server, whose clients could fill its log, shows it only on -v."""
 
 E = TypeVar("E", bound=Enum)
 

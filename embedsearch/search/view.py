@@ -13,6 +13,7 @@ from embedsearch.corpus import doi_of, is_arxiv_id, normal_id
 from embedsearch.errors import PaperNotFound, QueryError, StoreCorrupt, StoreError
 from embedsearch.keywords import KeywordQuery, Keywords
 from embedsearch.scores import Float32, Mask
+from embedsearch.search.asking import log as query_log
 from embedsearch.store.atomic import file_hash, file_identity
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.filters import Filters
@@ -125,7 +126,7 @@ class StoreView:
         looks_like_one = is_arxiv_id(id) or (" " not in id and any(c.isdigit() for c in id))
         row = self.catalogue.row_of(id) if looks_like_one else None
         if row is None and warn and is_arxiv_id(id):
-            log.warning("this index holds no paper %s; searching for it as text", id)
+            query_log.warning("this index holds no paper %s; searching for it as text", id)
         return row
 
     def row_of(self, id: str) -> int:

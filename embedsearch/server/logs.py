@@ -127,6 +127,7 @@ def log_config(format: str, *, level: int) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ours"}},
         "loggers": {
             "embedsearch": {"handlers": ["stderr"], "level": level, "propagate": False},
+            "embedsearch.queries": {"level": level if level <= logging.DEBUG else logging.ERROR},
             ACCESS: {"handlers": ["stderr"], "level": access, "propagate": False},
             "uvicorn": {"handlers": ["stderr"], "level": logging.ERROR, "propagate": False},
             "uvicorn.error": {"level": logging.ERROR, "filters": ["told"]},

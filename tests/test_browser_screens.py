@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from browsing import NEEDED, opened, said, search
+from playwright.sync_api import expect
 from serving import in_process
 
 from embedsearch.server.keys import Role, add_key
@@ -78,16 +79,17 @@ def test_without_javascript_all_is_there(browser: Any, page_url: str) -> None:
         page.goto(page_url)
         page.locator("#q").fill("dust mass")
         page.locator(".box button").click()
-        assert page.locator(".hit").count() == 10
+        expect(page.locator(".hit")).to_have_count(10)
         page.locator(".hit summary").first.click()
         assert page.locator(".abstract mark").first.is_visible()
         page.locator(".filters a", has_text="astro-ph.GA").first.click()
-        assert page.locator(".chips a").count() == 1
+        expect(page.locator(".chips a")).to_have_count(1)
         page.locator("#q").fill("star")
         page.locator(".box button").click()
-        assert page.locator(".chips a").count() == 1
+        page.wait_for_url("**q=star**")
+        expect(page.locator(".chips a")).to_have_count(1)
         page.locator(".alike").first.click()
-        assert page.locator(".about").count() == 1
+        expect(page.locator(".about")).to_have_count(1)
         assert not page.locator(".keys").is_visible()
 
 

@@ -83,8 +83,9 @@ class Engine:
         self._stopping = True
         if self._watching is not None:
             self._watching.cancel()
+        self._encoding.shutdown(wait=False, cancel_futures=True)  # at once, so that no other pass begins
         await self._threads.close()
-        await asyncio.to_thread(self._encoding.shutdown, wait=True, cancel_futures=True)
+        await asyncio.to_thread(self._encoding.shutdown)
         await self._swapper.close()
 
     @property

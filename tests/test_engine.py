@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from embedsearch.records import SearchResult
 from embedsearch.search import Mode, Searcher
 from embedsearch.server import metrics
 from embedsearch.server.engine import TEXTS_AT_ONCE, Engine
+from embedsearch.server.logs import log_config
 from embedsearch.server.options import Limits, ServeOptions
 from embedsearch.store.filters import Filters
 from embedsearch.store.space import Space
@@ -205,9 +207,12 @@ async def test_stop_takes_no_more_and_tells_those_who_wait(index):
 async def test_a_client_cannot_fill_the_log_with_what_it_asks(index, caplog):
     async with started(index) as engine:
         for mode in Mode:
-            answer = await engine.search(["\x01" * 50 + "star gas", "x" * 20_000], mode=mode)
-            assert [len(result.query) for result in answer.value] == [8, 10_000]
-    assert not caplog.records
+            answer = await engine.search(["\x01" * 50 + "star gas", "x" * 20_000, "2412.99999"], mode=mode)
+            assert [len(result.query) for result in answer.value] == [8, 10_000, 10]
+    assert caplog.records
+    shown = log_config("text", level=logging.INFO)["loggers"]
+    assert all(record.levelno < shown[record.name]["level"] for record in caplog.records)
+    assert log_config("text", level=logging.DEBUG)["loggers"]["embedsearch.queries"]["level"] == logging.DEBUG
 
 
 async def test_nothing_is_answered_before_a_store_is_open(index):

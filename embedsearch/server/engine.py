@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 
 from embedsearch.encoders import Encoded, Encoder, Role
 from embedsearch.errors import Overloaded, StoreCorrupt, TookTooLong
-from embedsearch.keywords import clean
 from embedsearch.records import SearchResult
 from embedsearch.scores import Float32
 from embedsearch.search import Mode, Searcher, Sort
@@ -115,9 +114,10 @@ class Engine:
         n_counted: int = 0,
     ) -> Answer[list[SearchResult]]:
         """See Searcher.search: one result for each text."""
+        asked = list(texts)
 
         async def work(served: Served, ticket: _Ticket) -> list[SearchResult]:
-            asked, vectors = await self._vectors(served, texts, mode, ticket)
+            vectors = await self._vectors(served, asked, mode, ticket)
 
             def search(part: list[str]) -> list[SearchResult]:
                 return served.searcher.search(
@@ -227,21 +227,16 @@ class Engine:
 
     async def _vectors(
         self, served: Served, texts: Sequence[str], mode: Mode | str, ticket: _Ticket
-    ) -> tuple[list[str], Mapping[str, Float32]]:
-        """The texts as they are searched for, and the vectors of those that need one."""
-
-        def prepare() -> tuple[list[str], list[str]]:
-            # Cleaned here, since the Searcher warns of each text that this changes: clients could fill the log.
-            cleaned = [clean(text) for text in texts]
-            return cleaned, served.searcher.to_encode(cleaned, mode=mode)
-
+    ) -> Mapping[str, Float32]:
+        """Those of the queries that need one."""
+        which = partial(served.searcher.to_encode, texts, mode=mode)
         is_short = sum(map(len, texts)) <= CHARS_IN_THE_LOOP
-        asked, to_encode = prepare() if is_short else await self._threads.run(prepare, waited=ticket.waited)
+        to_encode = which() if is_short else await self._threads.run(which, waited=ticket.waited)
         if not to_encode:
-            return asked, {}
+            return {}
         vectors, waited = await self._batcher(served).queries(to_encode)
         ticket.embedded(waited)
-        return asked, vectors
+        return vectors
 
     def _batcher(self, served: Served) -> QueryBatcher:
         if served.batcher is None:

@@ -113,7 +113,16 @@ def load(target: Target, queries: Sequence[str], *, folder: Path, seconds: int, 
     script, paths = folder / "load.lua", folder / "paths.txt"
     script.write_text(LUA)
     paths.write_text("".join(target.path.format(quote(query)) + "\n" for query in queries))
-    command = ["wrk", f"-t{THREADS}", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script)]
+    command = [
+        "wrk",
+        f"-t{min(THREADS, connections)}",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--timeout",
+        "30s",
+        "-s",
+        str(script),
+    ]
     done = subprocess.run([*command, target.url, "--", str(paths), str(THREADS)], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"expected wrk to run, found: {done.stderr or done.stdout}")

@@ -2,10 +2,10 @@
 
     python -m benchmarks.embed PAPERS [--papers 512] [--rounds 3] [--max-tokens 512]
 
-Each setting in turn, round by round (A B C D A B C D ...), so that a machine that changes its speed changes it for all;
+Each setting in turn, round by round (A B C A B C ...), so that a machine that changes its speed changes it for all:
 medians, and ratios to sentence-transformers' default. Models are loaded and warmed beforehand. The limit is the
-processor's own: the rate of a large matrix product in the same dtype, over 2 x parameters of the layers x tokens plus
-the two products of attention.
+processor's own: the rate of matrix products of the model's shapes in the same dtype, over 2 x parameters of the layers
+x tokens plus the two products of attention. `python -m benchmarks embed` compares more settings, and keeps the results.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from benchmarks import machine
 from embedsearch import open_encoder
 from embedsearch.corpus import open_corpus, sample_key
 from embedsearch.encoders import Compute, ModelSpec, Role
@@ -26,33 +27,11 @@ from embedsearch.encoders.models import MINILM
 from embedsearch.encoders.weights import find_local
 from embedsearch.texts import Template
 
-LAYERS, WIDTH, INNER = 6, 384, 1536
-"""Of all-MiniLM-L6-v2."""
-
 
 def texts_of(path: str, n: int) -> list[str]:
     """The texts of the n papers with the smallest hash, as a build would embed them."""
     papers = sorted(open_corpus(path), key=lambda paper: sample_key(paper.id, 0))[:n]
     return [Template.parse().render(paper) for paper in papers]
-
-
-def matrix_rate(dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a large matrix product."""
-    a, b = (torch.randn(shape).to(dtype) for shape in ((4096, 1536), (1536, 1536)))
-    best = 0.0
-    for _ in range(5):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        best = max(best, 2 * 4096 * 1536 * 1536 / (time.perf_counter() - start))
-    return best
-
-
-def operations(lengths: Sequence[int]) -> float:
-    """Of the forward passes over texts of these many tokens."""
-    tokens = sum(lengths)
-    linear = 2 * tokens * LAYERS * (4 * WIDTH * WIDTH + 2 * WIDTH * INNER)
-    attention = 2 * 2 * LAYERS * WIDTH * sum(length * length for length in lengths)
-    return float(linear + attention)
 
 
 def ours(dtype: str, max_tokens: int) -> Callable[[list[str]], object]:
@@ -106,9 +85,9 @@ def main() -> None:
     print("| setting | abstracts/s | ratio to the default |\n|---|---|---|")
     for name, rate in medians.items():
         print(f"| {name} | {rate:.1f} | {rate / base:.2f} |")
-    for dtype in (torch.float32, torch.bfloat16):
-        floor = matrix_rate(dtype) / (operations(lengths.tolist()) / len(texts))
-        print(f"\nLimit by matrix products alone in {str(dtype)[6:]}: {floor:.0f} abstracts/s")
+    for dtype in machine.DTYPES:
+        floor = machine.matrix_rate(dtype) / (machine.operations(lengths.tolist()) / len(texts))
+        print(f"\nLimit by matrix products alone in {dtype}: {floor:.0f} abstracts/s")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from embedsearch.ann import AnnKind, require_faiss
 from embedsearch.encoders import GIVEN, Compute, Encoder, ModelSpec, Recipe, open_encoder
 from embedsearch.errors import BadVector, OptionError, StoreError
 from embedsearch.stages.begin import begin
+from embedsearch.stages.collect import Engine, collect, embed_here
 from embedsearch.stages.embed import embed
 from embedsearch.stages.given import GivenVectors, open_given, remembered
 from embedsearch.stages.ingest import check_source
@@ -28,7 +29,19 @@ from embedsearch.store.manifest import Ann, Generation, describe, read_manifest
 from embedsearch.store.space import Space, open_vectors
 from embedsearch.store.writer import StoreWriter, refuse_what_is_not_ours
 
-__all__ = ["BuildOptions", "BuildReport", "Pending", "Progress", "Stage", "Step", "build_index", "model_of_store"]
+__all__ = [
+    "BuildOptions",
+    "BuildReport",
+    "Engine",
+    "Pending",
+    "Progress",
+    "Stage",
+    "Step",
+    "build_index",
+    "collect",
+    "embed_here",
+    "model_of_store",
+]
 
 
 def build_index(
@@ -42,6 +55,7 @@ def build_index(
     options: BuildOptions | None = None,
     progress: Progress = lambda step: None,
     before_embedding: Callable[[Pending], None] = lambda pending: None,
+    engine: Engine = embed_here,
 ) -> BuildReport:
     """Make the store at `index` from `corpus`, or finish one that was begun.
 
@@ -52,7 +66,8 @@ def build_index(
 
     A store that is complete is left as it is. `progress` is called often, and may raise to stop: what was committed
     stays. `before_embedding` is called once where there is something to embed, when it is known what and before the
-    encoder is given any of it; it may raise as well.
+    encoder is given any of it; it may raise as well. `engine` is where shards are computed: here, on several devices
+    (`local_engine.Devices`), on a cluster (`ray_engine.RayCluster`), or elsewhere and before (`collect.collect`).
 
     Raises CorpusError, EncoderError, SpaceError (NothingInCommon where `vectors` has none of the papers), StoreLocked,
     StoreError; RecipeMismatch where the store was made in another way or of other papers and `options.overwrite` is
@@ -80,7 +95,10 @@ def build_index(
         if not generation.complete:
             if given is None and generation.n_embedded < generation.n_papers:
                 before_embedding(Pending(folder=folder, generation=generation, encoder=encoder))
-            generation = embed(writer, generation, encoder, progress=progress)
+            run = engine if given is None else embed
+            if generation.n_embedded < generation.n_papers:
+                generation = run(writer, generation, encoder, progress=progress)
+        if not generation.complete and generation.n_embedded == generation.n_papers:  # else it was left to others
             generation = _fit_transform(writer, generation, progress)
             generation = _build_ann(writer, generation, progress)
     return BuildReport(

@@ -15,7 +15,7 @@ PACKAGE = Path(embedsearch.__file__).parent
 
 LAYERS = [
     "_version", "errors", "records", "corpus", "texts", "scores", "measures", "device", "encoders", "transform",
-    "store", "keywords", "sentences", "ann", "stages", "build", "search", "pairs", "verify", "render", "plots",
+    "store", "keywords", "sentences", "ann", "stages", "build", "share", "search", "pairs", "verify", "render", "plots",
     "client", "integrations", "server", "cli",
 ]  # fmt: skip
 """From the ground up: a module imports what stands before its own layer, or in it."""
@@ -26,6 +26,7 @@ OWNERS = {
     "openai": {"encoders"},
     "tiktoken": {"encoders"},
     "faiss": {"ann"},
+    "ray": {"stages"},
     "tantivy": {"keywords"},
     "matplotlib": {"plots"},
     "click": {"cli"},
@@ -50,7 +51,7 @@ OWNERS = {
 
 HEAVY = [
     "torch", "transformers", "openai", "tiktoken", "faiss", "tantivy", "matplotlib", "pyarrow", "pandas", "pylatexenc",
-    "rich", "click", "fastapi", "pydantic", "uvicorn", "httpx", "mcp", "langchain_core", "llama_index",
+    "rich", "click", "fastapi", "pydantic", "uvicorn", "httpx", "mcp", "langchain_core", "llama_index", "ray",
 ]  # fmt: skip
 
 

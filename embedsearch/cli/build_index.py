@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,12 +11,16 @@ from embedsearch.cli.cost import service_options
 from embedsearch.cli.options import (
     compute_options,
     corpus_options,
+    engine_options,
     index_option,
     is_quiet,
     message_options,
     model_options,
     parse_fields,
 )
+
+if TYPE_CHECKING:
+    from embedsearch.cli.building import Task
 
 
 @click.command(name="build-index")
@@ -42,7 +46,10 @@ from embedsearch.cli.options import (
 @click.option(
     "--overwrite", is_flag=True, help="Replace an index of other papers or another model, once the new one is whole."
 )
+@click.option("--shards", "share", metavar="K/N", help="Compute every N-th shard from the K-th on, and hand them in.")
+@click.option("--collect", is_flag=True, help="Finish the index with the shards that were handed in.")
 @compute_options
+@engine_options
 @service_options
 @message_options
 @click.pass_context
@@ -55,6 +62,8 @@ def command(
     vector_fields: tuple[str, ...],
     ann: str | None,
     overwrite: bool,
+    share: str | None,
+    collect: bool,
     **shared: Any,
 ) -> None:
     """Make an index of the papers in CORPUS, or finish one that was begun.
@@ -64,8 +73,10 @@ def command(
     invented papers to try things on.
 
     Whatever stops the work, the same command goes on from where it was.
+
+    An array job runs this with --shards K/N, K from 1 to N, then once with --collect.
     """
-    from embedsearch.cli.building import Task, run
+    from embedsearch.cli.building import Task, run, run_share
 
     if vector_fields and vectors is None:
         raise click.UsageError("Expected --vectors SPACE beside --vector-field, whose columns are that file's.")
@@ -81,7 +92,33 @@ def command(
         overwrite=overwrite,
         vectors=vectors,
         vector_fields=parse_fields(vector_fields, option="--vector-field"),
+        collect=collect,
     )
+    if share is not None:
+        _check_share(task, share)
+        run_share(task, share)
+        return
     report, display = run(task)
     if not is_quiet():
         display.report(report, index, taken=vectors is not None)
+
+
+def _check_share(task: Task, share: str) -> None:
+    """Raise a usage error for what a task of an array job cannot do."""
+    from embedsearch.cli.building import engine_of, is_of_service
+
+    engine_of(task)
+    others = {
+        "--collect": task.collect,
+        "--overwrite": task.overwrite,
+        "--vectors": task.vectors is not None,
+        "--devices": task.shared["devices"],
+        "--engine": task.shared["engine_name"] != "local",
+        "--dry-run": task.shared["dry_run"],
+    }
+    if found := [name for name, is_given in others.items() if is_given]:
+        raise click.UsageError(f"Expected --shards without {found[0]}.")
+    if task.corpus == "-":
+        raise click.UsageError("Expected a file beside --shards: each task may have to read the papers.")
+    if is_of_service(task):
+        raise click.UsageError(f"Expected a model that runs here for share {share}: a service has one limit for all.")

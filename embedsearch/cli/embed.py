@@ -10,7 +10,14 @@ import click
 
 from embedsearch.cli.building import Task
 from embedsearch.cli.cost import service_options
-from embedsearch.cli.options import compute_options, corpus_options, is_quiet, message_options, model_options
+from embedsearch.cli.options import (
+    compute_options,
+    corpus_options,
+    engine_options,
+    is_quiet,
+    message_options,
+    model_options,
+)
 
 
 @click.command(name="embed")
@@ -26,6 +33,7 @@ from embedsearch.cli.options import compute_options, corpus_options, is_quiet, m
 @corpus_options
 @click.option("--overwrite", is_flag=True, help="Replace what is at SPACE, once the new one is whole.")
 @compute_options
+@engine_options
 @service_options
 @message_options
 def command(corpus: str | None, out: Path, overwrite: bool, **shared: Any) -> None:

@@ -53,6 +53,38 @@ def compute_options(function: F) -> F:
     return function
 
 
+def engine_options(function: F) -> F:
+    """--devices, --engine and what Ray is told: what `building.engine_of` takes"""
+    for option in (
+        click.option(
+            "--gpus-per-actor",
+            type=click.FloatRange(min=0),
+            metavar="X",
+            help="Ray: GPUs of each, also 0.5. [default: 0]",
+        ),
+        click.option(
+            "--cpus-per-actor", type=click.FloatRange(min=0), metavar="X", help="Ray: cores of each. [default: 1]"
+        ),
+        click.option(
+            "--num-actors",
+            type=click.IntRange(min=1),
+            help="Ray: encoders at work. [default: as many as there is room for]",
+        ),
+        click.option("--address", metavar="HOST:PORT", help="Ray: the cluster. [default: one on this machine]"),
+        click.option(
+            "--engine",
+            "engine_name",
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            show_default=True,
+            help="Where shards are embedded: here, or by actors of a Ray cluster.",
+        ),
+        click.option("--devices", metavar="LIST", help="Several devices of this machine at once: cuda:0,cuda:1."),
+    ):
+        function = option(function)
+    return function
+
+
 def model_options(function: F) -> F:
     """--model and how it is used: what `building.model_spec` takes"""
     for option in (

@@ -1,8 +1,8 @@
 """The encoder that runs a model of transformers on this machine.
 
 Final hidden states, pooled in float32, brought to unit length. Texts are sorted by length into batches of at most
-`token_budget` tokens and padded on the right. A text's vector depends on its batch only through rounding: by cosine
-less than 1e-6 in float32 and 1e-3 in bfloat16.
+`token_budget` tokens and padded on the right; BERT on a CPU runs without padding (`bert_cpu`). A text's vector depends
+on its batch only through rounding: by cosine less than 1e-6 in float32 and 1e-3 in bfloat16.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from embedsearch._version import __version__
 from embedsearch.device import device_name, pick_device, pick_dtype
 from embedsearch.encoders.batching import n_padded_tokens
+from embedsearch.encoders.bert_cpu import BertOnCpu
 from embedsearch.encoders.folder import Model
 from embedsearch.encoders.loading import check_extras, load_model, load_tokenizer
 from embedsearch.encoders.pace import Pace, Progress, Tally
@@ -60,6 +61,7 @@ class TransformerEncoder:
         self._loading = threading.Lock()
         self._tokenizer: Tokenizer | None = None
         self._module: torch.nn.Module | None = None
+        self._bert: BertOnCpu | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -152,7 +154,9 @@ class TransformerEncoder:
             torch.mps.empty_cache()
 
     def _batches(self, rows: TokenRows, budget: int) -> list[NDArray[np.int64]]:
-        return rows.batches(budget, enough=ENOUGH_TOKENS.get(self._device.type))
+        # Without padding nothing is wasted, and fewer passes read the weights less often.
+        enough = None if self._bert is not None else ENOUGH_TOKENS.get(self._device.type)
+        return rows.batches(budget, enough=enough)
 
     @torch.inference_mode()
     def _run(self, rows: TokenRows, budget: int, tally: Tally) -> NDArray[np.float32]:
@@ -174,9 +178,12 @@ class TransformerEncoder:
         tokenizer, module = self._load_tokenizer(), self._load_module()
         ids = self._to_device(rows.padded(batch, tokenizer.pad_id))
         lengths = self._to_device(rows.lengths[batch])
-        # int64, not bool: some models compute with the mask.
-        mask = mask_from_lengths(lengths, ids.shape[1]).to(torch.int64)
-        hidden = module(input_ids=ids, attention_mask=mask).last_hidden_state
+        if self._bert is not None:
+            hidden = self._bert(ids, rows.lengths[batch].tolist())
+        else:
+            # int64, not bool: some models compute with the mask.
+            mask = mask_from_lengths(lengths, ids.shape[1]).to(torch.int64)
+            hidden = module(input_ids=ids, attention_mask=mask).last_hidden_state
         return pool(hidden, lengths, pooling=self.recipe.pooling, has_bos=tokenizer.has_bos)
 
     @torch.inference_mode()
@@ -212,7 +219,9 @@ class TransformerEncoder:
     def _load_module(self) -> torch.nn.Module:
         with self._loading:
             if self._module is None:
-                self._module = load_model(self._model, device=self._device, dtype=self._dtype)
+                module = load_model(self._model, device=self._device, dtype=self._dtype)
+                self._bert = BertOnCpu(module) if BertOnCpu.takes(module) else None
+                self._module = module
             return self._module
 
 

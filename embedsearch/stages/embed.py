@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -37,7 +39,7 @@ def embed(writer: StoreWriter, generation: Generation, encoder: Encoder, *, prog
         TransformSpec.parse(generation.transform).check(dim=encoder.dim, n_papers=generation.n_papers)
     _check_space(writer, generation, encoder.dim)
     (writer.folder / "vectors").mkdir(exist_ok=True)
-    texts = _Texts(Catalogue(writer.folder / generation.papers.name), Template.parse(generation.template), generation)
+    texts = texts_of(writer.folder, generation)
     if isinstance(encoder, GivenVectors):
         texts = _Ids(texts.catalogue, texts.template, generation)
     tally = _Tally(generation, progress)
@@ -55,15 +57,19 @@ def embed(writer: StoreWriter, generation: Generation, encoder: Encoder, *, prog
             n_truncated=int(encoded.truncated.sum()),
             made_with=dict(encoder.made_with),
         )
-        generation = writer.update(
-            msgspec.structs.replace(generation, shards=[*generation.shards, shard], dim=encoded.vectors.shape[1])
-        )
+        generation = writer.update(with_shard(generation, shard, dim=encoded.vectors.shape[1]))
         tally.committed(shard)
     return generation
 
 
-class _Texts:
-    """The texts of a shard's papers."""
+def with_shard(generation: Generation, shard: Shard, *, dim: int) -> Generation:
+    """The generation with one shard more, in order of rows whoever made it."""
+    shards = sorted([*generation.shards, shard], key=lambda each: each.first_row)
+    return msgspec.structs.replace(generation, shards=shards, dim=dim)
+
+
+class ShardTexts:
+    """The texts of a shard's papers: call it with the first row."""
 
     def __init__(self, catalogue: Catalogue, template: Template, generation: Generation) -> None:
         self.catalogue = catalogue
@@ -73,18 +79,31 @@ class _Texts:
     def __call__(self, first: int) -> list[str]:
         return [self.template.render(stored.paper) for stored in self.catalogue.span(first, first + self._size)]
 
-    def id(self, row: int) -> str:
-        return self.catalogue.ids(np.array([row]))[0]
+    @contextmanager
+    def naming(self, first: int) -> Iterator[None]:
+        """A BadVector that is raised inside, about the shard at row `first`, gets to name its paper."""
+        try:
+            yield
+        except BadVector as error:
+            paper = self.catalogue.ids(np.array([first + error.position]))[0]
+            raise BadVector(f"paper {paper}: {error}", position=error.position) from error
 
 
-class _Ids(_Texts):
+def texts_of(folder: Path, generation: Generation) -> ShardTexts:
+    """The texts that are embedded of a generation's papers."""
+    return ShardTexts(Catalogue(folder / generation.papers.name), Template.parse(generation.template), generation)
+
+
+class _Ids(ShardTexts):
     """The ids of a shard's papers, by which vectors are taken that are there already."""
 
     def __call__(self, first: int) -> list[str]:
         return self.catalogue.ids(np.arange(first, min(first + self._size, len(self.catalogue))))
 
 
-def _encoded(encoder: Encoder, texts: _Texts, firsts: Sequence[int], tally: _Tally) -> Iterator[tuple[int, Encoded]]:
+def _encoded(
+    encoder: Encoder, texts: ShardTexts, firsts: Sequence[int], tally: _Tally
+) -> Iterator[tuple[int, Encoded]]:
     """(first row, vectors) of each shard. The next one is read and tokenised while this one is in the model."""
     with ThreadPoolExecutor(1) as ahead:
 
@@ -97,12 +116,9 @@ def _encoded(encoder: Encoder, texts: _Texts, firsts: Sequence[int], tally: _Tal
             if following is not None:
                 waiting = prepared_from(following)
             tally.prepared(prepared.n_tokens)
-            try:
-                yield first, encoder.encode_prepared(prepared, progress=tally.batch)
-            except BadVector as error:
-                raise BadVector(
-                    f"paper {texts.id(first + error.position)}: {error}", position=error.position
-                ) from error
+            with texts.naming(first):
+                encoded = encoder.encode_prepared(prepared, progress=tally.batch)
+            yield first, encoded
 
 
 class _Tally:

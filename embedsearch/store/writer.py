@@ -15,7 +15,7 @@ from embedsearch.store.manifest import MANIFEST_NAME, Generation, Manifest, chec
 
 OURS = re.compile(
     rf"(?:{re.escape(TEMPORARY_PREFIX)})?"
-    r"(?:papers-(\d+)\.sqlite|keywords-(\d+)|transform-(\d+)\.npz|ann-(\d+)-[a-z]+\.faiss|\d{6}-[0-9a-f]{16}\.npy"
+    r"(?:papers-(\d+)\.sqlite|keywords-(\d+)|drop-(\d+)|transform-(\d+)\.npz|ann-(\d+)-[a-z]+\.faiss|\d{6}-[0-9a-f]{16}\.npy"
     rf"|{re.escape(MANIFEST_NAME)})"
 )
 """The names that a writer gives. Nothing else is ever removed: a user's `papers-2023.jsonl` is a user's."""
@@ -107,6 +107,8 @@ class StoreWriter:
         for generation in self.manifest.generations() if self.manifest else ():
             for entry in generation.files():
                 named |= {entry.name, entry.name.partition("/")[0]}
+        if self.manifest is not None and self.manifest.pending is not None:
+            named.add(f"drop-{self.manifest.pending.number}")  # workers without the lock are writing there
         for path in [*self.folder.iterdir(), *self.folder.glob("vectors/*"), *self.folder.glob("vectors/.new-*")]:
             kept = path.relative_to(self.folder).as_posix() in named or path.name == MANIFEST_NAME
             # A number that no build has come to is a user's: papers-2023.sqlite

@@ -1,0 +1,59 @@
+"""Computing single shards of a store that was begun, by a process that does not hold the store's lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from embedsearch.encoders import Encoder, Recipe, Role
+from embedsearch.errors import RecipeMismatch, StoreError
+from embedsearch.stages.embed import texts_of
+from embedsearch.stages.receipts import Receipt, drop_folder, hand_in
+from embedsearch.store.atomic import disk_errors
+from embedsearch.store.manifest import Generation, read_manifest
+
+IN_FLIGHT = 2
+"""Shards that a worker is given at once: one is read and tokenised while the other is in the model."""
+
+Opener = Callable[[], Encoder]
+"""Opens a worker's own encoder; it can be pickled."""
+
+
+class ShardWorker:
+    """Call it with the first row of a shard: embeds it, hands it in, and returns the receipt.
+
+    Thread-safe: two threads that call it keep the model busy. The model runs in one thread of its own, since OpenMP
+    would start another set of threads for each that calls it.
+
+    Raises BadVector, which names the paper, and StoreError.
+    """
+
+    def __init__(self, folder: Path, generation: Generation, encoder: Encoder) -> None:
+        if differences := Recipe.from_dict(generation.recipe).differences(encoder.recipe):
+            raise RecipeMismatch(f"expected the model that {folder} was begun with, found {'; '.join(differences)}")
+        self._generation = generation
+        self._encoder = encoder
+        self._texts = texts_of(folder, generation)
+        self._drop = drop_folder(folder, generation)
+        with disk_errors(self._drop):
+            self._drop.mkdir(exist_ok=True)
+        self._reading = threading.Lock()
+        self._model = ThreadPoolExecutor(1)
+
+    @classmethod
+    def open(cls, folder: Path, number: int, opener: Opener) -> ShardWorker:
+        """A worker for generation `number` of the store at `folder`, with an encoder of its own."""
+        generation = read_manifest(folder, check_files=False).pending
+        if generation is None or generation.number != number:
+            raise StoreError(f"expected generation {number} of {folder} to be unfinished, found that it is not")
+        return cls(folder, generation, opener())
+
+    def __call__(self, first: int) -> Receipt:
+        """The shard that begins at row `first`."""
+        with self._reading:
+            prepared = self._encoder.prepare(self._texts(first), role=Role.DOCUMENT)
+        with self._texts.naming(first):
+            encoded = self._model.submit(self._encoder.encode_prepared, prepared).result()
+        return hand_in(self._drop, self._generation, first, encoded, dict(self._encoder.made_with))

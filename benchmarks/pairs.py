@@ -122,24 +122,15 @@ def compare(options: argparse.Namespace) -> None:
     parts(options)
 
 
-def best(work: Callable[[], object], rounds: int = 3) -> float:
-    """Least seconds of some rounds."""
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
 def parts(options: argparse.Namespace) -> None:
     """Products and counting by themselves, against what the machine can do."""
+    from benchmarks.machine import best  # here: a peer's environment, which runs this file too, has no torch
     from embedsearch.pairs.engine import CpuEngine, blocks
 
     spaces = spaces_of(options.papers, options.dims)
     engine = CpuEngine(spaces)
     places = list(blocks(options.papers, engine.side))
-    products = best(lambda: [engine.load(*place) for place in places])
+    products = best(lambda: [engine.load(*place) for place in places], 3)
     operations = sum(2 * (b - t) * (r - left) * dim for t, b, left, r in places for dim in options.dims)
     a, b = (np.ones((4096, 1536), np.float32), np.ones((1536, 4096), np.float32))
     rate = 2 * 4096 * 4096 * 1536 / best(lambda: a @ b, 5)
@@ -162,6 +153,8 @@ def random_adding(n: int) -> float:
     from concurrent.futures import ThreadPoolExecutor
 
     import numba
+
+    from benchmarks.machine import best
 
     @numba.njit(nogil=True)
     def add(places, table):  # type: ignore[no-untyped-def]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from embedsearch.build import build_index
 from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, open_encoder
-from embedsearch.errors import OptionError, RecipeMismatch, StoreCorrupt, StoreError, StoreLocked, StoreNotFound
+from embedsearch.errors import OptionError, RecipeMismatch, StoreError, StoreLocked, StoreNotFound
 from embedsearch.stages.collect import leave
 from embedsearch.stages.options import BuildOptions, Progress, Stage, Step
 from embedsearch.stages.receipts import Receipt, check, drop_folder, handed_in, read_receipt
@@ -126,11 +126,9 @@ def _check_asked(folder: Path, generation: Generation, options: BuildOptions) ->
 
 
 def _compute(folder: Path, generation: Generation, share: Share, encoder: Encoder, progress: Progress) -> ShareReport:
-    there = {shard.first_row for shard in generation.shards} | {
-        receipt.shard.first_row for receipt in _valid(folder, generation)
-    }
+    open_shards = set(generation.missing) - {receipt.shard.first_row for receipt in _valid(folder, generation)}
     mine = share.of_shards(generation.first_rows)
-    todo = [first for first in mine if first not in there]
+    todo = [first for first in mine if first in open_shards]
     total = sum(min(generation.shard_rows, generation.n_papers - first) for first in todo)
     worker = ShardWorker(folder, generation, encoder)
     n_papers = n_tokens = n_truncated = 0
@@ -163,6 +161,6 @@ def _valid(folder: Path, generation: Generation) -> Iterator[Receipt]:
         try:
             receipt = read_receipt(path)
             check(receipt, drop, generation)
-        except (StoreCorrupt, StoreError, FileNotFoundError):
+        except (StoreError, FileNotFoundError):
             continue  # cut, of another generation, or collected this moment: computed again
         yield receipt

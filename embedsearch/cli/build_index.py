@@ -107,7 +107,7 @@ def _check_share(task: Task, share: str) -> None:
     """Raise a usage error for what a task of an array job cannot do."""
     from embedsearch.cli.building import engine_of, is_of_service
 
-    engine_of(task)
+    engine_of(task)  # raises for options that do not go together whatever is done with the shards
     others = {
         "--collect": task.collect,
         "--overwrite": task.overwrite,

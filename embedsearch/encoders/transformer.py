@@ -37,9 +37,10 @@ TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768, "mps": 8192}
 """By kind of device. On a CPU the hidden states of more tokens leave its caches, and it becomes slower again."""
 
 ENOUGH_TOKENS = {"cpu": 256}
-"""A pass costs a CPU as much as some 50 tokens more (minilm: reading the weights), and a token costs the same in all
-passes above this: so 64 queries of 10 to 35 tokens take a sixth less in a few passes than padded to the longest. Like
-the budget it decides on the last bits of a shard: it belongs to the version of embedsearch, which `made_with` has."""
+"""Of padded batches. A pass costs a CPU as much as some 50 tokens more (reading the weights), and a token costs the
+same in all passes above this: 64 queries of 10 to 35 tokens took a sixth less in a few passes than padded to the
+longest, measured on minilm, which `bert_cpu` runs without padding now. Like the budget it decides on the last bits of a
+shard: it belongs to the version of embedsearch, which `made_with` has."""
 
 
 class TransformerEncoder:

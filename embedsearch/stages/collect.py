@@ -46,8 +46,7 @@ class Collector:
     @property
     def missing(self) -> list[int]:
         """The first rows of the shards that are not committed."""
-        done = {shard.first_row for shard in self.generation.shards}
-        return [first for first in self.generation.first_rows if first not in done]
+        return self.generation.missing
 
     def sweep(self) -> None:
         """Commit whatever lies in the drop; what is not right is told in one line, removed, and stays missing."""
@@ -96,7 +95,7 @@ def collect(writer: StoreWriter, generation: Generation, encoder: Encoder, *, pr
     collector = Collector(writer, generation, progress)
     collector.sweep()
     if missing := collector.missing:
-        numbers = [first // generation.shard_rows + 1 for first in missing]
+        numbers = [generation.shard_number(first) for first in missing]
         listed = ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
         raise StoreError(
             f"expected all {len(generation.first_rows):,} shards of {writer.folder} to be handed in, found"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +18,7 @@ from embedsearch.errors import BadVector, RecipeMismatch, StoreError
 from embedsearch.stages.given import GivenVectors
 from embedsearch.stages.options import Progress, Stage, Step
 from embedsearch.store.catalogue import Catalogue
-from embedsearch.store.manifest import Generation, Shard
+from embedsearch.store.manifest import FileEntry, Generation, Shard
 from embedsearch.store.vectors import write_shard
 from embedsearch.store.writer import StoreWriter
 from embedsearch.texts import Template
@@ -26,8 +27,7 @@ from embedsearch.transform import TransformSpec
 
 def embed(writer: StoreWriter, generation: Generation, encoder: Encoder, *, progress: Progress) -> Generation:
     """Embed what is missing; returns the generation with all its shards."""
-    done = {shard.first_row for shard in generation.shards}
-    todo = [first for first in generation.first_rows if first not in done]
+    todo = generation.missing
     if not todo:
         return generation
     if generation.dim not in (None, encoder.dim):  # a service may have another model under the same name today
@@ -44,22 +44,28 @@ def embed(writer: StoreWriter, generation: Generation, encoder: Encoder, *, prog
         texts = _Ids(texts.catalogue, texts.template, generation)
     tally = _Tally(generation, progress)
     for first, encoded in _encoded(encoder, texts, todo, tally):
-        shard = Shard(
-            file=write_shard(
-                writer.folder,
-                number=first // generation.shard_rows + 1,
-                vectors=encoded.vectors,
-                dtype=generation.dtype,
-            ),
-            first_row=first,
-            n_rows=len(encoded.vectors),
-            n_tokens=int(encoded.n_tokens.sum()),
-            n_truncated=int(encoded.truncated.sum()),
-            made_with=dict(encoder.made_with),
+        file = write_shard(
+            writer.folder,
+            number=generation.shard_number(first),
+            vectors=encoded.vectors,
+            dtype=generation.dtype,
         )
+        shard = shard_of(file, first, encoded, encoder.made_with)
         generation = writer.update(with_shard(generation, shard, dim=encoded.vectors.shape[1]))
         tally.committed(shard)
     return generation
+
+
+def shard_of(file: FileEntry, first: int, encoded: Encoded, made_with: Mapping[str, Any]) -> Shard:
+    """What the manifest holds of the shard that begins at row `first`."""
+    return Shard(
+        file=file,
+        first_row=first,
+        n_rows=len(encoded.vectors),
+        n_tokens=int(encoded.n_tokens.sum()),
+        n_truncated=int(encoded.truncated.sum()),
+        made_with=dict(made_with),
+    )
 
 
 def with_shard(generation: Generation, shard: Shard, *, dim: int) -> Generation:

@@ -10,8 +10,9 @@ import hashlib
 import io
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,8 +20,10 @@ import numpy as np
 from embedsearch.encoders import Encoded
 from embedsearch.errors import StoreCorrupt
 from embedsearch.scores import unit_rows
+from embedsearch.stages.embed import shard_of
 from embedsearch.store.atomic import TEMPORARY_PREFIX, disk_errors, sync
-from embedsearch.store.manifest import FileEntry, Generation, Shard
+from embedsearch.store.manifest import Generation, Shard
+from embedsearch.store.vectors import shard_file, shard_name
 
 LENGTH_TOLERANCE = 2e-3
 """How far from one a stored row's length may be: float16 moves it by 1e-3 at most."""
@@ -60,21 +63,11 @@ def identity(generation: Generation) -> str:
     return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()
 
 
-def hand_in(drop: Path, generation: Generation, first: int, encoded: Encoded, made_with: dict[str, object]) -> Receipt:
+def hand_in(drop: Path, generation: Generation, first: int, encoded: Encoded, made_with: Mapping[str, Any]) -> Receipt:
     """Write the vectors of the shard that begins at row `first`, then its receipt. Raises StoreError."""
-    buffer = io.BytesIO()
-    np.save(buffer, encoded.vectors.astype(generation.dtype), allow_pickle=False)
-    data = buffer.getvalue()
-    digest = hashlib.sha256(data).hexdigest()
-    number = first // generation.shard_rows + 1
-    shard = Shard(
-        file=FileEntry(f"vectors/{number:06d}-{digest[:16]}.npy", len(data), digest),
-        first_row=first,
-        n_rows=len(encoded.vectors),
-        n_tokens=int(encoded.n_tokens.sum()),
-        n_truncated=int(encoded.truncated.sum()),
-        made_with=made_with,
-    )
+    number = generation.shard_number(first)
+    file, data = shard_file(number=number, vectors=encoded.vectors, dtype=generation.dtype)
+    shard = shard_of(file, first, encoded, made_with)
     receipt = Receipt(made_for=identity(generation), shard=shard, dim=encoded.vectors.shape[1]).sealed()
     _put(drop / Path(shard.file.name).name, data)
     _put(drop / f"{number:06d}.json", msgspec.json.encode(receipt))
@@ -104,9 +97,9 @@ def check(receipt: Receipt, drop: Path, generation: Generation) -> bytes:
         raise StoreCorrupt(
             f"expected a receipt of generation {generation.number}, of its papers and its model, found one of another"
         )
-    number = shard.first_row // generation.shard_rows + 1
+    number = generation.shard_number(shard.first_row)
     n_rows = min(generation.shard_rows, generation.n_papers - shard.first_row)
-    name = f"vectors/{number:06d}-{shard.file.sha256[:16]}.npy"
+    name = shard_name(number, shard.file.sha256)
     if shard.first_row not in generation.first_rows or (shard.n_rows, shard.file.name) != (n_rows, name):
         raise StoreCorrupt(f"expected shard {number} of {n_rows} rows in {name}, found {shard.file.name}")
     path = drop / Path(name).name

@@ -56,4 +56,4 @@ class ShardWorker:
             prepared = self._encoder.prepare(self._texts(first), role=Role.DOCUMENT)
         with self._texts.naming(first):
             encoded = self._model.submit(self._encoder.encode_prepared, prepared).result()
-        return hand_in(self._drop, self._generation, first, encoded, dict(self._encoder.made_with))
+        return hand_in(self._drop, self._generation, first, encoded, self._encoder.made_with)

@@ -138,6 +138,16 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
         """The first row of every shard, done or not."""
         return range(0, self.n_papers, self.shard_rows)
 
+    @property
+    def missing(self) -> list[int]:
+        """The first row of every shard that is not done."""
+        done = {shard.first_row for shard in self.shards}
+        return [first for first in self.first_rows if first not in done]
+
+    def shard_number(self, first_row: int) -> int:
+        """The number, from 1, of the shard that begins at this row."""
+        return first_row // self.shard_rows + 1
+
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of manifest.json. `checksum` is SHA-256 over the document with `checksum` empty."""

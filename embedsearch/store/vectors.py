@@ -33,14 +33,24 @@ MAX_OPEN_MAPS = _most_maps()
 
 
 def write_shard(folder: Path, *, number: int, vectors: Float32, dtype: str) -> FileEntry:
-    """Store unit rows (n, d) float32 as the shard of this number; its name holds the hash of its bytes."""
+    """Store unit rows (n, d) float32 as the shard of this number."""
+    file, data = shard_file(number=number, vectors=vectors, dtype=dtype)
+    write_bytes(folder / file.name, data)
+    return file
+
+
+def shard_file(*, number: int, vectors: Float32, dtype: str) -> tuple[FileEntry, bytes]:
+    """The file that a shard of unit rows (n, d) float32 is stored in, and its bytes."""
     buffer = io.BytesIO()
     np.save(buffer, vectors.astype(dtype), allow_pickle=False)
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()
-    path = folder / "vectors" / f"{number:06d}-{digest[:16]}.npy"
-    write_bytes(path, data)
-    return FileEntry(path.relative_to(folder).as_posix(), len(data), digest)
+    return FileEntry(shard_name(number, digest), len(data), digest), data
+
+
+def shard_name(number: int, sha256: str) -> str:
+    """Where the shard of this number lies in a store: its name holds the hash of its bytes."""
+    return f"vectors/{number:06d}-{sha256[:16]}.npy"
 
 
 class ShardedVectors:

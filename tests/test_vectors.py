@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import resource
+import gc
+import os
 from pathlib import Path
 
 import numpy as np
@@ -59,12 +60,69 @@ def test_no_shard_at_all(tmp_path: Path) -> None:
     assert stored.rows(np.arange(0)).shape == (0, 16)
 
 
-def test_maps_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(v, "MAX_OPEN_MAPS", 2)
-    rows = unit(40)
+def test_files_are_mapped_when_they_are_needed_and_none_stays_open(tmp_path: Path) -> None:
+    rows = unit(4000)
     stored = v.ShardedVectors(tmp_path, shards(tmp_path, rows), dim=16, transform=None)
-    np.testing.assert_allclose(stored.rows(np.arange(40)[::-1]), rows[::-1], atol=1e-6)
-    assert len(stored._maps) == 2
+    held = len(os.listdir("/dev/fd"))
+    np.testing.assert_allclose(stored.rows(np.array([5, 3999])), rows[[5, 3999]], atol=1e-6)
+    np.testing.assert_allclose(stored.rows(np.arange(4000)[::-1]), rows[::-1], atol=1e-6)
+    assert len(os.listdir("/dev/fd")) == held
+    for path in (tmp_path / "vectors").iterdir():
+        path.unlink()
+    np.testing.assert_allclose(stored.rows(np.arange(4000)), rows, atol=1e-6)
+
+
+def test_what_was_read_outlives_the_vectors(tmp_path: Path) -> None:
+    rows = unit(10)
+    places = v.Places(2, 40)
+    (tmp_path / "a").write_bytes(b"0123456789" * 4)
+    with (tmp_path / "a").open("rb") as file:
+        places.put_file(1, file.fileno(), 40)
+    places.put_bytes(0, b"abc", offset=2)
+    held, stride = places.all_bytes(), places.stride
+    del places
+    gc.collect()
+    assert held[stride : stride + 12].tobytes() == b"012345678901"
+    assert held[:6].tobytes() == b"\0\0abc\0"
+    assert not held.flags.writeable
+    stored = v.ShardedVectors(tmp_path, shards(tmp_path, rows), dim=16, transform=None)
+    (_, block), *_ = stored.blocks()
+    del stored
+    gc.collect()
+    np.testing.assert_allclose(block, rows[:4], atol=1e-6)
+
+
+def test_rows_that_are_not_there_are_an_error(tmp_path: Path) -> None:
+    stored = v.ShardedVectors(tmp_path, shards(tmp_path, unit(10), skip=(2,)), dim=16, transform=None)
+    for row in (-1, 4, 10, 12, 4000):
+        with pytest.raises(IndexError, match="expected rows that have a vector, of 6, found others"):
+            stored.rows(np.array([0, row]))
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_shard_that_another_program_wrote_otherwise(tmp_path: Path, which: int) -> None:
+    rows = unit(10)
+    made = shards(tmp_path, rows)
+    path = tmp_path / made[which].file.name
+    part = np.load(path)
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, np.asfortranarray(part), version=(2, 0), allow_pickle=False)
+    stored = v.ShardedVectors(tmp_path, made, dim=16, transform=None)
+    assert (stored.rows(np.arange(10)) == unit_rows(rows)).all()
+    np.save(path, part.astype(np.float16))
+    if which:
+        with pytest.raises(StoreCorrupt, match=r"expected float32 in .*, as in the first, found float16"):
+            v.ShardedVectors(tmp_path, made, dim=16, transform=None).rows(np.arange(10))
+
+
+def test_a_file_that_was_cut_short_is_found_when_it_is_mapped(tmp_path: Path) -> None:
+    made = shards(tmp_path, unit(10))
+    path = tmp_path / made[1].file.name
+    path.write_bytes(path.read_bytes()[:-1])
+    stored = v.ShardedVectors(tmp_path, made, dim=16, transform=None)
+    stored.rows(np.arange(4))
+    with pytest.raises(StoreCorrupt, match=f"expected vectors in .*{path.name}"):
+        stored.rows(np.arange(5))
 
 
 def test_a_transform_is_applied_on_read(tmp_path: Path) -> None:
@@ -104,9 +162,3 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / made[0].file.name, np.array([{}] * 3, dtype=object), allow_pickle=True)
     with pytest.raises(StoreCorrupt):
         v.open_shard(tmp_path, made[0], dim=16)
-
-
-@pytest.mark.parametrize(("soft", "n"), [(256, 64), (1024, 256), (65536, 256), (2, 1), (resource.RLIM_INFINITY, 256)])
-def test_maps_leave_files_for_others(monkeypatch: pytest.MonkeyPatch, soft: int, n: int) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
-    assert v._most_maps() == n

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import resource
+import os
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +17,10 @@ from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.scores import Float32, Rows, unit_rows
 from embedsearch.store.atomic import write_bytes
 from embedsearch.store.manifest import REPAIR, FileEntry, Shard
+from embedsearch.store.mapping import Places
 from embedsearch.transform import Transform
 
 SHARD_ROWS = 4096
-
-
-def _most_maps() -> int:
-    """A quarter of the files that this process may have open, since each map keeps one, and 256 at most."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 256 if soft == resource.RLIM_INFINITY else max(1, min(256, soft // 4))
-
-
-MAX_OPEN_MAPS = _most_maps()
-"""Of a state of a store: while another takes its place there are two."""
 
 
 def write_shard(folder: Path, *, number: int, vectors: Float32, dtype: str) -> FileEntry:
@@ -42,7 +33,7 @@ def write_shard(folder: Path, *, number: int, vectors: Float32, dtype: str) -> F
 def shard_file(*, number: int, vectors: Float32, dtype: str) -> tuple[FileEntry, bytes]:
     """The file that a shard of unit rows (n, d) float32 is stored in, and its bytes."""
     buffer = io.BytesIO()
-    np.save(buffer, vectors.astype(dtype), allow_pickle=False)
+    np.save(buffer, vectors.astype(dtype, order="C"), allow_pickle=False)
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()
     return FileEntry(shard_name(number, digest), len(data), digest), data
@@ -66,7 +57,7 @@ class ShardedVectors:
         self._ends = self._starts + np.array([shard.n_rows for shard in self._shards], np.int64)
         self._stored_dim = dim
         self.transform = transform
-        self._maps: OrderedDict[int, NDArray[np.floating]] = OrderedDict()
+        self._maps: _Maps | None = None
         self._lock = threading.Lock()
 
     @property
@@ -87,37 +78,97 @@ class ShardedVectors:
         )
 
     def rows(self, rows: Rows) -> Float32:
-        """Vectors of `rows` (m,), each of which must have one: (m, dim) float32 in the same order."""
-        out = np.empty((len(rows), self.dim), np.float32)
+        """Vectors of `rows` (m,): (m, dim) float32 in the same order. Raises IndexError if one has none."""
+        if not len(rows):
+            return np.empty((0, self.dim), np.float32)
         shard = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(shard):
-            here = shard == number
-            out[here] = self._ready(self._map(int(number))[rows[here] - self._starts[number]])
-        return out
+        if shard.min() < 0 or (rows >= self._ends[shard]).any():
+            raise IndexError(f"expected rows that have a vector, of {self.n_rows:,}, found others")
+        return self._ready(self._mapped(shard)[shard, rows - self._starts[shard]])
 
     def blocks(self) -> Iterator[tuple[int, Float32]]:
         """(first row, (n, dim) float32) for each shard, in order of rows: what does not fit is read so."""
-        for number, first in enumerate(self._starts):
-            yield int(first), self._ready(self._map(number))
+        for number, (first, end) in enumerate(zip(self._starts, self._ends, strict=True)):
+            yield int(first), self._ready(self._mapped(np.array([number]))[number, : end - first])
 
     def open_all(self) -> None:
-        """Map all files, as many as are kept open: no vector is read."""
-        for number in range(min(len(self._shards), MAX_OPEN_MAPS)):
-            self._map(number)
+        """Map all files: no vector is read."""
+        if self._shards:
+            self._mapped(np.arange(len(self._shards)))
 
     def _ready(self, stored: NDArray[np.floating]) -> Float32:
         rows = unit_rows(stored)  # float16 has moved the lengths by up to 1e-3
         return self.transform.apply(rows) if self.transform else rows
 
-    def _map(self, number: int) -> NDArray[np.floating]:
+    def _mapped(self, shards: NDArray[np.int64]) -> NDArray[np.floating]:
+        """(n_shards, rows of the largest, d), in which those of these numbers may be read."""
         with self._lock:
-            if number in self._maps:
-                self._maps.move_to_end(number)
-                return self._maps[number]
-            self._maps[number] = opened = open_shard(self._folder, self._shards[number], dim=self._stored_dim)
-            if len(self._maps) > MAX_OPEN_MAPS:
-                self._maps.popitem(last=False)
-            return opened
+            if self._maps is None:
+                self._maps = _Maps(self._folder, self._shards, dim=self._stored_dim)
+            return self._maps.having(shards)
+
+
+class _Maps:
+    """The files of all shards as one array, mapped when they are needed. All are written alike, most with equal rows.
+
+    A file that another program wrote, column by column, say, is read into memory. Not thread-safe.
+    """
+
+    def __init__(self, folder: Path, shards: Sequence[Shard], *, dim: int) -> None:
+        self._folder, self._shards, self._dim = folder, shards, dim
+        self._dtype = open_shard(folder, shards[0], dim=dim).dtype
+        self._row = dim * self._dtype.itemsize
+        self._offset = len(self._header(shards[0]))
+        most = max(shard.n_rows for shard in shards)
+        self._places = Places(len(shards), self._offset + most * self._row)
+        self._is_there = np.zeros(len(shards), bool)
+        self._array: NDArray[np.floating] = np.ndarray(
+            (len(shards), most, dim),
+            self._dtype,
+            buffer=self._places.all_bytes(),
+            offset=self._offset,
+            strides=(self._places.stride, self._row, self._dtype.itemsize),
+        )
+
+    def having(self, shards: NDArray[np.int64]) -> NDArray[np.floating]:
+        """The whole array; these may be read."""
+        if not (is_there := self._is_there[shards]).all():
+            for number in np.unique(shards[~is_there]).tolist():
+                self._put(number)
+                self._is_there[number] = True
+        return self._array
+
+    def _put(self, number: int) -> None:
+        shard = self._shards[number]
+        path, header = self._folder / shard.file.name, self._header(shard)
+        size = len(header) + shard.n_rows * self._row
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                is_usual = os.pread(file, len(header), 0) == header and os.fstat(file).st_size >= size
+                if is_usual and len(header) == self._offset:
+                    self._places.put_file(number, file, size)
+                    return
+            finally:
+                os.close(file)
+        except OSError:
+            pass  # what is wrong is said below
+        rows = open_shard(self._folder, shard, dim=self._dim)
+        if rows.dtype != self._dtype:
+            raise StoreCorrupt(f"expected {self._dtype} in {path}, as in the first, found {rows.dtype}; {REPAIR}")
+        self._places.put_bytes(number, rows.tobytes(), offset=self._offset)
+
+    def _header(self, shard: Shard) -> bytes:
+        return _header(shard.n_rows, self._dim, self._dtype.str)
+
+
+@lru_cache(16)
+def _header(n_rows: int, dim: int, dtype: str) -> bytes:
+    """What np.save puts before so many rows."""
+    buffer = io.BytesIO()
+    description = {"descr": dtype, "fortran_order": False, "shape": (n_rows, dim)}
+    np.lib.format.write_array_header_1_0(buffer, description)
+    return buffer.getvalue()
 
 
 def open_shard(folder: Path, shard: Shard, *, dim: int) -> NDArray[np.floating]:

@@ -10,6 +10,7 @@ from transformers import BertConfig, BertModel
 
 from embedsearch.encoders import Compute, Role, open_encoder
 from embedsearch.encoders.bert_cpu import BertOnCpu, _groups
+from embedsearch.encoders.lanes import LEAST_IN_A_LANE
 from embedsearch.encoders.pooling import mask_from_lengths
 
 SAMPLE = (files("embedsearch") / "corpus" / "sample.jsonl").read_text(encoding="utf-8").splitlines()
@@ -49,6 +50,7 @@ def by_the_module(encoder, texts, monkeypatch):
 def test_it_is_used_for_minilm(minilm):
     minilm._load_module()
     assert minilm._bert is not None
+    assert minilm.made_with["attention"] == BertOnCpu.attention
 
 
 def test_a_batch_equals_the_module(minilm, monkeypatch):
@@ -75,6 +77,25 @@ def test_equal_batches_give_equal_bytes_with_one_thread_and_with_two(minilm):
     finally:
         torch.set_num_threads(before)
     assert one.tobytes() == two.tobytes()
+
+
+def test_lanes_change_neither_bytes_nor_what_is_reported():
+    encoder = open_encoder("minilm", compute=Compute(device="cpu", dtype="float32", token_budget=200))
+    prepared = encoder.prepare([*TEXTS[:4], *["dust and gas"] * 60, *ABSTRACTS], role=Role.DOCUMENT)
+    assert len(prepared.content.batches(200)) >= 2 * LEAST_IN_A_LANE
+
+    def run():
+        told = []
+        return encoder.encode_prepared(prepared, progress=lambda *done: told.append(done)).vectors.tobytes(), told
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        in_two = run()
+        torch.set_num_threads(1)
+        assert run() == in_two
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_each_token_of_a_small_bert_equals_the_module():

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from embedsearch.encoders import Compute, ModelSpec, Pooling, Role, open_encoder
+from embedsearch.encoders.cuda import PackedEncoder
 from embedsearch.errors import BadVector, EncoderError, MissingExtra, OptionError, RecipeMismatch
 
 SAMPLE = (files("embedsearch") / "corpus" / "sample.jsonl").read_text(encoding="utf-8").splitlines()
@@ -131,6 +132,24 @@ def test_smollm2_equals_one_text_at_a_time(smollm2, dtype):
     assert tokenizer.pad_token_id == tokenizer.eos_token_id == tokenizer(texts[-1])["input_ids"][0]
     expected = [plain(module, tokenizer(text)["input_ids"]) for text in texts]
     assert cosines(smollm2[dtype].encode(texts, role=Role.DOCUMENT), expected).min() > COSINE[dtype]
+
+
+def test_smollm2_in_packed_batches(smollm2):
+    # What a GPU runs; on a CPU it is padded.
+    encoder = smollm2["float32"]
+    pooling, has_bos = encoder.recipe.pooling, encoder._load_tokenizer().has_bos
+    packed = PackedEncoder(encoder._load_module(), torch.device("cpu"), pooling=pooling, has_bos=has_bos)
+    rows = encoder.prepare(SHORT, role=Role.DOCUMENT).content
+    with torch.inference_mode():
+        found = packed(rows, np.arange(len(SHORT))).numpy()
+    assert cosines(found, encoder.encode(SHORT, role=Role.DOCUMENT)).min() > 0.999999
+
+
+def test_rotary_positions_keep_their_precision(llamas):
+    folder, _ = llamas[True]
+    module = open_encoder(str(folder), compute=Compute(device="cpu", dtype="bfloat16"))._load_module()
+    assert {part.dtype for part in module.parameters()} == {torch.bfloat16}
+    assert module.rotary_emb.inv_freq.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ["minilm", "smollm2"])
@@ -346,7 +365,8 @@ def test_what_made_the_vectors_is_noted(minilm):
     minilm["bfloat16"].encode(["star"], role=Role.QUERY)
     noted = json.loads(json.dumps(dict(minilm["bfloat16"].made_with)))
     assert (noted["device"], noted["dtype"], noted["token_budget"]) == ("cpu", "bfloat16", 4096)
-    assert noted["attention"] == "sdpa"
+    own = minilm["bfloat16"]._bert
+    assert noted["attention"] == (own.attention if own else "sdpa")
     assert {"torch", "transformers", "python", "embedsearch"} <= noted.keys()
 
 

@@ -37,6 +37,24 @@ def batches(lengths: NDArray[np.int64], budget: int, *, enough: int | None = Non
     return result
 
 
+def batches_of_tokens(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
+    """As `batches`, for texts that are not padded: at most `budget` tokens together, longest texts first."""
+    order = np.argsort(-lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
+    result, start = [], 0
+    while start < len(order):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + budget, side="right")))
+        result.append(order[start:stop])
+        start = stop
+    return result
+
+
 def n_padded_tokens(lengths: NDArray[np.int64], batch: NDArray[np.int64]) -> int:
     """The tokens of a batch that `batches` gave, padding counted."""
     return len(batch) * int(lengths[batch].max())
+
+
+def n_real_tokens(lengths: NDArray[np.int64], batch: NDArray[np.int64]) -> int:
+    """The tokens of a batch that is not padded."""
+    return int(lengths[batch].sum())

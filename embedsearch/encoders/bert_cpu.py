@@ -29,6 +29,9 @@ class BertOnCpu:
     A text's pooled vector equals the module's by cosine to 1e-6 in float32; in bfloat16 both round as much.
     """
 
+    attention = "two products over texts of equal length"
+    """For `made_with`."""
+
     def __init__(self, module: nn.Module) -> None:
         source: Any = module
         self._embeddings = source.embeddings

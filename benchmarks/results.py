@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import environments, machine
 from benchmarks.suite import Stage
 
 FOLDER = Path(__file__).with_name("results")
@@ -15,10 +15,10 @@ README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- made by `python -m benchmarks readme` -->", "<!-- end of what it makes -->"
 TITLES = {
     "embed": "Embedding (minilm, at most 512 tokens)",
-    "search": "Searching",
+    "search": "One query after another",
     "pairs": "All pairs of two spaces of made vectors (384-d, 1536-d)",
-    "serve": "Serving over HTTP",
-    "build": "Building an index",
+    "serve": "Queries over HTTP, 64 connections",
+    "build": "A whole build-index",
 }
 Results = dict[str, Any]
 
@@ -33,6 +33,7 @@ def add(path: Path, stage: Stage, about: dict[str, Any], *, n_papers: int, is_re
     results = read(path)
     results["machine"] = about
     results["stages"][stage.name] = machine.provenance() | {
+        "peers": environments.versions(),
         "n_papers": n_papers,
         "corpus": "real abstracts" if is_real else "the bundled sample",
         "figures": stage.figures(),
@@ -65,9 +66,12 @@ def machine_line(results: Results) -> str:
 
 def _stage(name: str, stage: dict[str, Any]) -> Iterable[str]:
     what = f"{stage['n_papers']:,} papers ({stage['corpus']})"
+    made_with = {"Python": stage["python"]} | stage["versions"] | stage["peers"]
     yield f"**{TITLES[name]}**, {what}; commit {stage['commit']}, {stage['date']}"
     yield ""
-    yield "| | median | times as good as | share of the floor |"
+    yield ", ".join(f"{library} {version}" for library, version in made_with.items())
+    yield ""
+    yield "| | median | times as good as the best peer | share of the floor |"
     yield "|---|---|---|---|"
     for row in stage["figures"]:
         what = row["name"] if row["ours"] else f"*{row['name']}*"
@@ -88,18 +92,30 @@ def number(value: float) -> str:
 
 
 def summary(results: Results, link: str) -> str:
-    """This project's figures alone, each beside its peer's and as a share of the floor; `link` leads to the rest."""
-    lines = [machine_line(results), "", f"| | | times as good as | [share of the floor]({link}) |", "|---|---|---|---|"]
-    for name in (name for name in TITLES if name in results["stages"]):
-        stage = results["stages"][name]
-        medians = {row["name"]: f"{number(row['median'])} {row['unit']}" for row in stage["figures"] if "median" in row}
-        lines.append(f"| **{TITLES[name]}**, {stage['n_papers']:,} papers | | | `python -m benchmarks {name}` |")
-        for row in stage["figures"]:
-            if row["ours"] and row["name"] in medians:
-                ratio = f"{number(row['ratio'])} × {row['peer']} ({medians[row['peer']]})" if "ratio" in row else ""
-                floor = f"{row['share_of_floor']:.0%}" if "floor" in row else ""
-                lines.append(f"| {row['name']} | {medians[row['name']]} | {ratio} | {floor} |")
+    """This project's figures, each beside its best peer's and as a share of the floor; `link` leads to the rest."""
+    stages = {name: results["stages"][name] for name in TITLES if name in results["stages"]}
+    commits = ", ".join(dict.fromkeys(f"{stage['commit']} ({stage['date']})" for stage in stages.values()))
+    lines = [
+        f"{machine_line(results)} Commit {commits}; [every setting, its rounds' median, versions and floors]({link}).",
+        "",
+        "| | | times as good as the best peer | share of the floor |",
+        "|---|---|---|---|",
+    ]
+    for name, stage in stages.items():
+        lines.append(f"| **{TITLES[name]}** | | `python -m benchmarks {name}` | |")
+        lines += [_summed_up(row, stage["figures"]) for row in stage["figures"] if row["ours"] and "median" in row]
     return "\n".join(lines)
+
+
+def _summed_up(row: dict[str, Any], figures: list[dict[str, Any]]) -> str:
+    """A figure of this project as a row of the README."""
+    ratio = floor = ""
+    if "ratio" in row:
+        peer = next(other for other in figures if other["name"] == row["peer"])
+        ratio = f"{number(row['ratio'])} × {peer['name']} ({number(peer['median'])} {peer['unit']})"
+    if "floor" in row:
+        floor = f"{row['share_of_floor']:.0%}"
+    return f"| {row['name']} | {number(row['median'])} {row['unit']} | {ratio} | {floor} |"
 
 
 def readme_block(folder: Path = FOLDER) -> str:

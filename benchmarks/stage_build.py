@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,19 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.results import number
 from benchmarks.stage_embed import token_lengths
+from benchmarks.stores import N_QUICK
 from benchmarks.suite import Case, Floor, Setup, Stage, Work
 from embedsearch.corpus import open_corpus
-from embedsearch.device import pick_device, pick_dtype
 from embedsearch.texts import Template
 
 Profile = dict[str, Any]
 
 
 def measure(stage: Stage, setup: Setup) -> None:
-    """A few papers in turns with the peer, then each size once; the largest one's profile is kept."""
-    few, sizes = (16, (32,)) if setup.quick else (500, (1_000, 10_000))
-    texts = [Template.parse().render(paper) for paper in islice(open_corpus(setup.papers), max(sizes))]
-    dtype = str(pick_dtype("auto", pick_device("cpu"))).removeprefix("torch.")
+    """A few papers in turns with the peer, then each size once; each size's last profile is kept."""
+    few, sizes = (N_QUICK, ()) if setup.quick else (500, (1_000, 10_000))
+    texts = [Template.parse().render(paper) for paper in islice(open_corpus(setup.papers), max((few, *sizes)))]
+    dtype, profiles = machine.default_dtype(), dict[int, Profile]()
     lengths, size = token_lengths(texts), setup.papers.stat().st_size
 
     def floor(n: int) -> Floor:
@@ -36,30 +35,30 @@ def measure(stage: Stage, setup: Setup) -> None:
         seconds += size * n / len(texts) / machine.bandwidth()
         return Floor(seconds, f"operations / {dtype} matrix rate + reading the file once")
 
-    by_hand = f"a script by hand (sentence-transformers, bfloat16, batch 12; FAISS), {few:,} papers"
+    stage.profile["by_size"] = profiles
+    by_hand = f"a script by hand (sentence-transformers, {dtype}, batch 12; FAISS), {few:,} papers"
     command = [sys.executable, "-m", "benchmarks.plain_build", str(setup.papers), "INDEX", "--limit", str(few)]
-    stage.run(
-        [
-            Case(name=by_hand, unit="s", prepare=lambda: _timed(command, setup.work), ours=False, floor=floor(few)),
-            Case(name=f"embedsearch, {few:,} papers", unit="s", prepare=lambda: _profiled(few, setup, {}), peer=by_hand,
-                 floor=floor(few)),
-        ],
-        rounds=setup.rounds,
-    )  # fmt: skip
+    script = Case(name=by_hand, unit="s", prepare=lambda: _timed([*command, "--dtype", dtype], setup.work), ours=False,
+                  floor=floor(few))  # fmt: skip
+    mine = _whole(few, setup, floor(few), profiles, peers=(by_hand,))
+    stage.run([script, *mine] if setup.has_slow_peers else mine, rounds=setup.rounds)
     for n in (n for n in sizes if n <= len(texts)):
-        profile: Profile = {}
-        stage.run(list(_whole(n, setup, floor(n), profile)), rounds=1)
-        stage.profile.setdefault("by_size", {})[str(n)] = profile
-        if profile:
-            stage.notes.append(told(profile))
+        for measured in list(profiles.values())[-1:]:
+            minutes = measured["seconds"] * n / measured["n_papers"] / 60
+            stage.say(f"build, next: {n:,} papers in one go, about {minutes:.1f} min")
+        stage.run(_whole(n, setup, floor(n), profiles), rounds=1)
+    stage.notes += [told(profile) for profile in profiles.values()]
 
 
-def _whole(n: int, setup: Setup, floor: Floor, profile: Profile) -> Iterable[Case]:
+def _whole(
+    n: int, setup: Setup, floor: Floor, profiles: dict[int, Profile], *, peers: tuple[str, ...] = ()
+) -> list[Case]:
     """Time of one size, then the memory of that same run."""
-    yield Case(
-        name=f"embedsearch, all of {n:,} papers", unit="s", prepare=lambda: _profiled(n, setup, profile), floor=floor
-    )
-    yield Case(name=f"its peak memory, {n:,} papers", unit="MB", prepare=lambda: lambda: float(profile["peak_mb"]))
+    name = f"embedsearch, {n:,} papers"
+    return [
+        Case(name=name, unit="s", prepare=lambda: _profiled(n, setup, profiles), peers=peers, floor=floor),
+        Case(name=f"its peak memory, {n:,} papers", unit="MB", prepare=lambda: lambda: float(profiles[n]["peak_mb"])),
+    ]
 
 
 def told(profile: Profile) -> str:
@@ -94,12 +93,12 @@ def _timed(command: list[str], work: Path) -> Work:
     return lambda: _run(command, work)[0]
 
 
-def _profiled(n: int, setup: Setup, profile: Profile) -> Work:
+def _profiled(n: int, setup: Setup, profiles: dict[int, Profile]) -> Work:
     command = [sys.executable, "-m", "benchmarks.profile_build", str(setup.papers), "INDEX"]
 
     def work() -> float:
         seconds, printed = _run([*command, "--limit", str(n), "--json"], setup.work)
-        profile.update(json.loads(printed))
+        profiles[n] = json.loads(printed)
         return seconds
 
     return work

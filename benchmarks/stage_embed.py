@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks import environments, machine
-from benchmarks.embed import ours, texts_of, theirs
 from benchmarks.suite import Case, Floor, Setup, Stage, Work
 from embedsearch import open_encoder
-from embedsearch.device import pick_device, pick_dtype
-from embedsearch.encoders import ModelSpec, Role
+from embedsearch.corpus import open_corpus, sample_key
+from embedsearch.encoders import Compute, ModelSpec, Role
+from embedsearch.encoders.models import MINILM
+from embedsearch.encoders.weights import find_local
+from embedsearch.texts import Template
 
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 LIMIT = 512
+N_COMPARED = 4
+"""Texts whose vectors are compared with those that this project makes in float32; they warm the model up as well."""
 OPENVINO = """
 import json, sys, time
 import numpy as np, openvino as ov, torch
@@ -53,8 +62,7 @@ def encode(texts):
         queue.start_async({"input_ids": padded, "attention_mask": mask}, rows)
     queue.wait_all()
     return np.array(vectors)
-encode(told["texts"][:16])
-print("ready", flush=True)
+print(json.dumps(encode(told["texts"][:told["n_compared"]]).tolist()), flush=True)
 for _ in sys.stdin:
     start = time.perf_counter()
     encode(told["texts"])
@@ -65,36 +73,62 @@ for _ in sys.stdin:
 
 def measure(stage: Stage, setup: Setup) -> None:
     """Run it."""
-    texts = texts_of(str(setup.papers), 16 if setup.quick else 256)
-    lengths = token_lengths(texts)
-    default = str(pick_dtype("auto", pick_device("cpu"))).removeprefix("torch.")
-    floors = {dtype: floor(lengths, dtype) for dtype in machine.DTYPES}
-    first = "sentence-transformers, float32, batch 32 (its default)"
-    cases = [_theirs(first, torch.float32, 32, texts)]
-    batches = (32,) if setup.quick else (12, 16, 32)
-    peers = {f"sentence-transformers, bfloat16, batch {n}": n for n in batches}
-    cases += [_theirs(name, torch.bfloat16, n, texts) for name, n in peers.items()]
-    for dtype in ("float32",) if setup.quick else ("f32", "bf16"):
-        cases.append(_openvino(dtype.replace("float32", "f32"), texts, make=setup.peers))
-    others = tuple(dict.fromkeys((default, "float32")))
-    for dtype in others:
-        cases.append(_ours(f"embedsearch, {dtype}", dtype, texts, first, floors[dtype]))
-    stage.run(cases, rounds=setup.rounds)
+    texts = [text[:100] for text in texts_of(setup.papers, 6)] if setup.quick else texts_of(setup.papers, 192)
+    lengths, default = token_lengths(texts), machine.default_dtype()
+    alike: dict[str, float] = {}
+    stage.profile["least_cosine_to_float32"] = alike
+    batches = (32,) if setup.quick else (32, 12)
+    dtypes = dict.fromkeys((default,) if setup.quick else (default, "float32"))
+    peers = {dtype: [_theirs(dtype, n, texts, alike) for n in batches] for dtype in dtypes}
+    if setup.has_slow_peers:
+        for dtype, cases in peers.items():
+            cases.append(_openvino(dtype, texts, alike, make=setup.peers))
+    any_dtype = [case for cases in peers.values() for case in cases]
+    mine = [
+        _ours(dtype, texts, alike, any_dtype if dtype == default else peers[dtype], floor(lengths, dtype))
+        for dtype in dtypes
+    ]
+    stage.run([*any_dtype, *mine], rounds=setup.rounds)
     stage.notes.append(
-        f"{len(texts)} abstracts of {np.mean(lengths):.0f} tokens in the mean. Floor: operations of texts of these"
-        " lengths, without padding, over the measured rate of matrix products of minilm's shapes in that dtype."
-        + best_setting(stage, f"embedsearch, {default}")
+        f"{len(texts)} abstracts of {np.mean(lengths):.0f} tokens in the mean; float32 is compared with float32."
+        " Floor: operations of texts of these lengths, without padding, over the measured rate of matrix products of"
+        f" minilm's shapes in that dtype. Cosine of {N_COMPARED} vectors to those of embedsearch in float32, at least: "
+        + ", ".join(f"{name} {cosine:.5f}" for name, cosine in alike.items())
+        + "."
     )
 
 
-def best_setting(stage: Stage, ours: str) -> str:
-    """How many times the best of the peers' settings ours is."""
-    peers = {row["name"]: row["median"] for row in stage.figures() if not row["ours"] and "median" in row}
-    mine = next((row["median"] for row in stage.figures() if row["name"] == ours and "median" in row), None)
-    if not peers or mine is None:
-        return ""
-    best = max(peers, key=lambda name: peers[name])
-    return f" {ours}: {mine / peers[best]:.2f} times the best of the peers' settings ({best})."
+def texts_of(path: Path, n: int) -> list[str]:
+    """The texts of the n papers with the smallest hash, as a build would embed them."""
+    papers = sorted(open_corpus(path), key=lambda paper: sample_key(paper.id, 0))[:n]
+    return [Template.parse().render(paper) for paper in papers]
+
+
+@cache
+def ours(dtype: str) -> Encode:
+    """This project with its defaults, in one dtype."""
+    encoder = open_encoder(ModelSpec(max_tokens=LIMIT), compute=Compute(device="cpu", dtype=dtype))
+    return lambda texts: encoder.encode(texts, role=Role.DOCUMENT)
+
+
+@cache
+def theirs(dtype: str, batch: int) -> Encode:
+    """sentence-transformers on the same folder."""
+    from sentence_transformers import SentenceTransformer
+
+    files = find_local(MINILM)
+    assert files is not None
+    kind = {"dtype": machine.DTYPES[dtype]}
+    model = SentenceTransformer(str(files.folder), device="cpu", model_kwargs=kind)
+    model.max_seq_length = LIMIT
+
+    def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+        made: torch.Tensor = model.encode(
+            list(texts), batch_size=batch, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
+        )
+        return made.float().numpy()
+
+    return encode
 
 
 def token_lengths(texts: Sequence[str], *, role: Role = Role.DOCUMENT) -> list[int]:
@@ -109,8 +143,14 @@ def floor(lengths: Sequence[int], dtype: str) -> Floor:
     return Floor(rate, f"operations / {dtype} matrix rate")
 
 
-def _timed(encode: Callable[[list[str]], object], texts: list[str]) -> Work:
-    encode(texts[:16])
+def _alike(vectors: NDArray[np.float32], texts: Sequence[str]) -> float:
+    """The least cosine of these rows, (n, d) of any length, to those of this project in float32."""
+    cosines = (vectors * ours("float32")(texts[: len(vectors)])).sum(axis=1) / np.linalg.norm(vectors, axis=1)
+    return float(cosines.min())
+
+
+def _timed(name: str, encode: Encode, texts: list[str], alike: dict[str, float]) -> Work:
+    alike[name] = _alike(encode(texts[:N_COMPARED]), texts)
 
     def work() -> float:
         start = time.perf_counter()
@@ -120,24 +160,31 @@ def _timed(encode: Callable[[list[str]], object], texts: list[str]) -> Work:
     return work
 
 
-def _ours(name: str, dtype: str, texts: list[str], peer: str, best: Floor) -> Case:
-    def prepare() -> Work:
-        return _timed(ours(dtype, LIMIT), texts)
-
-    return Case(name=name, unit="abstracts/s", more=True, prepare=prepare, peer=peer, floor=best)
-
-
-def _theirs(name: str, dtype: torch.dtype, batch: int, texts: list[str]) -> Case:
-    def prepare() -> Work:
-        return _timed(theirs(dtype, batch, LIMIT), texts)
-
-    return Case(name=name, unit="abstracts/s", more=True, ours=False, prepare=prepare)
+def _case(name: str, prepare: Callable[[], Work], *, mine: bool, peers: Sequence[Case] = (),
+          best: Floor | None = None) -> Case:  # fmt: skip
+    names = tuple(peer.name for peer in peers)
+    return Case(name=name, unit="abstracts/s", more=True, prepare=prepare, ours=mine, peers=names, floor=best)
 
 
-def _openvino(dtype: str, texts: list[str], *, make: bool) -> Case:
-    def prepare() -> Work:
-        python = environments.python_of("openvino", make=make)
-        return environments.Worker(python, OPENVINO, {"texts": texts, "limit": LIMIT, "batch": 16, "dtype": dtype})
+def _ours(dtype: str, texts: list[str], alike: dict[str, float], peers: Sequence[Case], best: Floor) -> Case:
+    name = f"embedsearch, {dtype}"
+    return _case(name, lambda: _timed(name, ours(dtype), texts, alike), mine=True, peers=peers, best=best)
 
+
+def _theirs(dtype: str, batch: int, texts: list[str], alike: dict[str, float]) -> Case:
+    default = " (its default)" if (dtype, batch) == ("float32", 32) else ""
+    name = f"sentence-transformers, {dtype}, batch {batch}{default}"
+    return _case(name, lambda: _timed(name, theirs(dtype, batch), texts, alike), mine=False)
+
+
+def _openvino(dtype: str, texts: list[str], alike: dict[str, float], *, make: bool) -> Case:
     name = f"OpenVINO, {dtype}, batch 16"
-    return Case(name=name, unit="abstracts/s", more=True, ours=False, prepare=prepare)
+    hint = {"float32": "f32", "bfloat16": "bf16"}[dtype]
+    told = {"texts": texts, "n_compared": N_COMPARED, "limit": LIMIT, "batch": 16, "dtype": hint}
+
+    def prepare() -> Work:
+        worker = environments.Worker(environments.python_of("openvino", make=make), OPENVINO, told)
+        alike[name] = _alike(np.array(json.loads(worker.ready), np.float32), texts)
+        return worker
+
+    return _case(name, prepare, mine=False)

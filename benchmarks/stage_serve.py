@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import environments, peers, stores
+from benchmarks import environments, machine, peers, stores
 from benchmarks.serve import Target, distinct_queries, load
 from benchmarks.servers import server
 from benchmarks.suite import Case, Floor, Setup, Stage, Work
@@ -36,37 +36,45 @@ def measure(stage: Stage, setup: Setup) -> None:
     papers.write_text("".join(json.dumps(text) + "\n" for text in texts))
     np.save(work / "plain.npy", stores.vectors_of(folder))  # the vectors that it would make itself, in minutes
     fresh = distinct_queries(stored)
-    floor = Floor(encoder_rate(folder, [next(fresh) for _ in range(8 * PASS)]), f"the encoder alone, {PASS} a pass")
+    floor = Floor(
+        encoder_rate(folder, [next(fresh) for _ in range((1 if setup.quick else 8) * PASS)]),
+        f"the encoder alone, {PASS} a pass",
+    )
     per_run = 1_000 if setup.quick else 4_000
     with ExitStack() as stack:
 
-        def case(name: str, start: Callable[[], AbstractContextManager[str]], path: str, *, peer: str | None) -> Case:
+        def case(
+            name: str, start: Callable[[], AbstractContextManager[str]], path: str, *, peers: tuple[str, ...] = ()
+        ) -> Case:
             def prepare() -> Work:
                 target = Target(name, "dense", stack.enter_context(start()), path)
-                _ask(target, [next(fresh) for _ in range(1_000)], work, 1, connections)
+                if not setup.quick:
+                    _ask(target, [next(fresh) for _ in range(1_000)], work, 1, connections)
                 return lambda: _ask(target, [next(fresh) for _ in range(per_run)], work, seconds, connections)
 
-            return Case(name=name, unit="searches/s", more=True, prepare=prepare, ours=peer is not None, peer=peer,
+            return Case(name=name, unit="searches/s", more=True, prepare=prepare, ours=bool(peers), peers=peers,
                         floor=floor)  # fmt: skip
 
         def ours(*arguments: str) -> Callable[[], AbstractContextManager[str]]:
             return lambda: _ours(folder, work / "serve.log", *arguments)
 
-        by_hand = "FastAPI + sentence-transformers + FAISS"
-        cases = [
-            case(by_hand, lambda: peers.plain(sys.executable, papers), "/search?k=10&q={}", peer=None),
-            case("embedsearch serve, by meaning", ours(), OURS_AT.format("dense"), peer=by_hand),
-        ]
+        def theirs() -> AbstractContextManager[str]:
+            return peers.txtai(environments.python_of("txtai", make=setup.peers), papers)
+
+        both = by_hand, txtai = "FastAPI + sentence-transformers + FAISS", "txtai"
+        by_meaning = OURS_AT.format("dense")
+        cases = [case("embedsearch serve, by meaning", ours(), by_meaning, peers=both)]
+        if setup.has_slow_peers:
+            cases.insert(0, case(by_hand, lambda: peers.plain(sys.executable, papers), "/search?k=10&q={}"))
+            cases.insert(1, case(txtai, theirs, "/search?limit=10&query={}"))
         if not setup.quick:
-            txtai = "txtai"
-            start = lambda: peers.txtai(environments.python_of(txtai, make=setup.peers), papers)  # noqa: E731
-            cases.insert(1, case(txtai, start, "/search?limit=10&query={}", peer=None))
-            cases.append(
-                case("embedsearch serve --workers 2", ours("--workers", "2"), OURS_AT.format("dense"), peer=by_hand)
-            )
-            cases.append(case("embedsearch serve, hybrid", ours(), OURS_AT.format("hybrid"), peer=by_hand))
+            cases.append(case("embedsearch serve --workers 2", ours("--workers", "2"), by_meaning, peers=both))
+            cases.append(case("embedsearch serve, hybrid", ours(), OURS_AT.format("hybrid"), peers=both))
         stage.run(cases, rounds=setup.rounds)
-    stage.notes.append(f"{connections} connections of wrk for {seconds} s a round; no query is asked twice.")
+    stage.notes.append(
+        f"{connections} connections of wrk for {seconds} s a round; no query is asked twice. All by meaning but the"
+        f" hybrid; the peers' models run in {machine.default_dtype()}, as ours does."
+    )
 
 
 def encoder_rate(folder: Path, queries: Sequence[str]) -> float:

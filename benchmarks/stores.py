@@ -12,13 +12,15 @@ from embedsearch import BuildOptions, Space, build_index
 from embedsearch.store.catalogue import Catalogue, StoredPaper
 from embedsearch.store.manifest import read_manifest
 
+N_QUICK = 8
+
 
 def store(setup: Setup) -> Path:
     """Its folder. A build that was stopped goes on."""
     if setup.index is not None:
         return setup.index
     folder = setup.work / ("quick-store" if setup.quick else "store")
-    build_index(setup.papers, folder, options=BuildOptions(limit=40 if setup.quick else None))
+    build_index(setup.papers, folder, options=BuildOptions(limit=N_QUICK if setup.quick else None))
     return folder
 
 

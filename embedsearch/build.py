@@ -5,6 +5,7 @@ Whatever stops it, the next call goes on from the last commit and comes to the s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from embedsearch import transform
 from embedsearch.ann import AnnKind, require_faiss
+from embedsearch.ann.gpu import Gpu, gpu_named
 from embedsearch.encoders import GIVEN, Compute, Encoder, ModelSpec, Recipe, open_encoder
 from embedsearch.errors import BadVector, OptionError, StoreError
 from embedsearch.stages.begin import begin
@@ -28,6 +30,8 @@ from embedsearch.store.lock import writer_lock
 from embedsearch.store.manifest import Ann, Generation, describe, read_manifest
 from embedsearch.store.space import Space, open_vectors
 from embedsearch.store.writer import StoreWriter, refuse_what_is_not_ours
+
+log = logging.getLogger("embedsearch")
 
 __all__ = [
     "BuildOptions",
@@ -76,8 +80,9 @@ def build_index(
     folder, options = Path(index), options or BuildOptions()
     # What is cheap to find wrong is found before a model is loaded, or fetched.
     check_source(corpus, options)
-    if options.ann is not None and options.ann is not AnnKind.EXACT:
+    if isinstance(options.ann, AnnKind) and options.ann is not AnnKind.EXACT:
         require_faiss(options.ann)
+    gpu = gpu_named(options.ann_device)
     refuse_what_is_not_ours(folder)
     with writer_lock(folder):
         writer = StoreWriter(folder, replace=options.overwrite, anew=options.overwrite and corpus is not None)
@@ -100,7 +105,7 @@ def build_index(
                 generation = run(writer, generation, encoder, progress=progress)
         if not generation.complete and generation.n_embedded == generation.n_papers:  # else it was left to others
             generation = _fit_transform(writer, generation, progress)
-            generation = _build_ann(writer, generation, progress)
+            generation = _build_ann(writer, generation, encoder, progress, gpu)
     return BuildReport(
         n_papers=generation.n_papers,
         n_embedded=generation.n_embedded - begun.generation.n_embedded,
@@ -140,19 +145,45 @@ def _try_on_all(writer: StoreWriter, generation: Generation, fitted: transform.T
             ) from error
 
 
-def _build_ann(writer: StoreWriter, generation: Generation, progress: Progress) -> Generation:
+def _build_ann(
+    writer: StoreWriter, generation: Generation, encoder: Encoder, progress: Progress, gpu: Gpu | None
+) -> Generation:
     kind = AnnKind(generation.ann_kind)
     if kind is AnnKind.EXACT:
         return writer.update(msgspec.structs.replace(generation, ann=None, complete=True))
     require_faiss(kind)
-    from embedsearch.ann import faiss_index  # here: a store is built without FAISS as well
+    from embedsearch.ann import choice, faiss_index  # here: a store is built without FAISS as well
+    from embedsearch.stages.probing import probes_of
 
     progress(Step(stage=Stage.ANN, done=0, total=1))
     path = writer.folder / f"ann-{generation.number}-{kind.value}.faiss"
+    vectors, memory = open_vectors(writer.folder, generation), generation.ann_memory
+    is_exact = kind is AnnKind.FLAT
+    probes = None if is_exact else probes_of(writer.folder, generation, encoder, transform=vectors.transform)
     with new_path(path) as temporary:
-        parameters, recall = faiss_index.build(temporary, kind, open_vectors(writer.folder, generation))
-    ann = Ann(kind.value, parameters, recall, describe(writer.folder, path))
+        built = faiss_index.build(
+            temporary,
+            choice.plan_for(kind, vectors.n_rows, vectors.dim, memory=memory),
+            vectors,
+            probes=probes,
+            recall=generation.ann_recall or faiss_index.TARGET,
+            memory=memory,
+            gpu=gpu,
+        )
+    ann = Ann(kind.value, built.parameters, built.recall, describe(writer.folder, path), built.measured)
+    _warn(ann, built.missed, memory)
     return writer.update(msgspec.structs.replace(generation, ann=ann, complete=True))
+
+
+def _warn(ann: Ann, missed: str, memory: int | None) -> None:
+    """Say in one line each what was asked of the index and is not reached."""
+    if missed and ann.measured is not None:
+        log.warning(
+            "the index finds %.3f ± %.3f of the exact ten, expected %g; that would take %s",
+            *(ann.recall, ann.measured.recall_error, ann.measured.target, missed),
+        )
+    if memory is not None and ann.file.size > memory:
+        log.warning("the index takes %.3g MB, expected %.3g at most", ann.file.size / 1e6, memory / 1e6)
 
 
 def model_of_store(index: str | Path) -> ModelSpec | None:

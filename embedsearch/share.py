@@ -8,17 +8,19 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from embedsearch.build import build_index
 from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, open_encoder
-from embedsearch.errors import OptionError, RecipeMismatch, StoreError, StoreLocked, StoreNotFound
+from embedsearch.errors import OptionError, RecipeMismatch, StoreCorrupt, StoreLocked, StoreNotFound
 from embedsearch.stages.collect import leave
+from embedsearch.stages.embed import check_beforehand
+from embedsearch.stages.ingest import check_source, is_store, source_of
 from embedsearch.stages.options import BuildOptions, Progress, Stage, Step
-from embedsearch.stages.receipts import Receipt, check, drop_folder, handed_in, read_receipt
+from embedsearch.stages.receipts import check, drop_of, read_receipt, receipt_name
 from embedsearch.stages.shard_work import IN_FLIGHT, ShardWorker
 from embedsearch.store.manifest import Generation, read_manifest
 
@@ -71,11 +73,13 @@ def build_share(
     options: BuildOptions | None = None,
     progress: Progress = lambda step: None,
     patience: float = PATIENCE,
+    drop: str | None = None,
 ) -> ShareReport:
     """Compute the shards of `share` that are neither committed nor handed in. Arguments are as of `build_index`.
 
     A store that is not there yet is begun; `patience` is how many seconds this waits for another process that does it.
-    Raises what `build_index` raises, and StoreLocked where that takes longer.
+    Shards are handed in under `drop`, a folder or a URL that fsspec knows, else in the store's own folder, which is
+    only read then. Raises what `build_index` raises, and StoreLocked where the waiting takes longer.
     """
     folder, options = Path(index), options or BuildOptions()
     if options.overwrite:
@@ -94,11 +98,14 @@ def build_share(
             _wait(folder, deadline)
     if generation.n_embedded == generation.n_papers:
         return ShareReport(n_shards=len(share.of_shards(generation.first_rows)), n_computed=0)
-    _check_asked(folder, generation, options)
+    _check_asked(folder, generation, corpus, options)
     if encoder is None:
         spec = ModelSpec(name=model) if isinstance(model, str) else model or ModelSpec.from_dict(generation.model)
         encoder = open_encoder(spec, compute=compute, expected=Recipe.from_dict(generation.recipe))
-    return _compute(folder, generation, share, encoder, progress)
+    mine = share.of_shards(generation.first_rows)
+    todo = _not_handed_in(folder, generation, mine, encoder, drop)
+    _compute(folder, generation, todo, encoder, progress, drop)
+    return ShareReport(n_shards=len(mine), n_computed=len(todo))
 
 
 def _begun(folder: Path) -> Generation | None:
@@ -117,20 +124,63 @@ def _wait(folder: Path, deadline: float) -> None:
         time.sleep(LOOK_EVERY)
 
 
-def _check_asked(folder: Path, generation: Generation, options: BuildOptions) -> None:
-    """Another template or dtype than the store's would be another store."""
+def _check_asked(folder: Path, generation: Generation, corpus: str | Path | None, options: BuildOptions) -> None:
+    """Other papers, another template or another dtype than the store's would be another store."""
     for name in ("template", "dtype"):
         asked, has = getattr(options, name), getattr(generation, name)
         if asked not in (None, has):
             raise RecipeMismatch(f"expected {name} {has!r}, with which {folder} was begun, found {asked!r}")
+    if not _may_be_of(generation, corpus, options):
+        chosen = {key: value for key, value in options.of_corpus().items() if value}
+        raise RecipeMismatch(
+            f"expected the papers that {folder} was begun with, of {generation.corpus.source}, found"
+            f" {corpus or 'no corpus'}{f' with {chosen}' if chosen else ''}, which has others; name the same corpus and"
+            " options, or neither"
+        )
 
 
-def _compute(folder: Path, generation: Generation, share: Share, encoder: Encoder, progress: Progress) -> ShareReport:
-    open_shards = set(generation.missing) - {receipt.shard.first_row for receipt in _valid(folder, generation)}
-    mine = share.of_shards(generation.first_rows)
-    todo = [first for first in mine if first in open_shards]
+def _may_be_of(generation: Generation, corpus: str | Path | None, options: BuildOptions) -> bool:
+    """Whether these may be the papers of a generation, as far as that shows without reading them.
+
+    A file may have another path, and another time, on another machine; not another size.
+    """
+    known, asked = generation.corpus, options.of_corpus()
+    if corpus is None:
+        return asked in (known.options, BuildOptions().of_corpus())
+    check_source(corpus, options)
+    source, stamp = source_of(corpus)
+    same_size = stamp is None or known.stamp is None or stamp[0] == known.stamp[0]
+    return asked == known.options and (same_size or (is_store(corpus) and source == known.source))
+
+
+def _not_handed_in(
+    folder: Path, generation: Generation, mine: Sequence[int], encoder: Encoder, base: str | None
+) -> list[int]:
+    """Those of my shards that are neither committed nor wait, whole, in the drop."""
+    drop, missing = drop_of(folder, generation, base), set(generation.missing)
+    todo = []
+    for first in mine:
+        if first not in missing:
+            continue
+        try:
+            receipt = read_receipt(drop, receipt_name(generation.shard_number(first)))
+            check(receipt, drop, generation, dim=generation.dim or encoder.dim)
+        except (StoreCorrupt, FileNotFoundError):  # cut, of another generation, or collected this moment
+            todo.append(first)
+    return todo
+
+
+def _compute(
+    folder: Path,
+    generation: Generation,
+    todo: Sequence[int],
+    encoder: Encoder,
+    progress: Progress,
+    drop: str | None,
+) -> None:
     total = sum(min(generation.shard_rows, generation.n_papers - first) for first in todo)
-    worker = ShardWorker(folder, generation, encoder)
+    check_beforehand(folder, generation, encoder, n_papers=0 if drop else total)
+    worker = ShardWorker(folder, generation, encoder, drop=drop)
     n_papers = n_tokens = n_truncated = 0
     pool = ThreadPoolExecutor(IN_FLIGHT)
     try:
@@ -151,16 +201,3 @@ def _compute(folder: Path, generation: Generation, share: Share, encoder: Encode
             )
     finally:
         pool.shutdown(cancel_futures=True)
-    return ShareReport(n_shards=len(mine), n_computed=len(todo))
-
-
-def _valid(folder: Path, generation: Generation) -> Iterator[Receipt]:
-    """The receipts whose files are whole."""
-    drop = drop_folder(folder, generation)
-    for path in handed_in(drop):
-        try:
-            receipt = read_receipt(path)
-            check(receipt, drop, generation)
-        except (StoreError, FileNotFoundError):
-            continue  # cut, of another generation, or collected this moment: computed again
-        yield receipt

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from embedsearch import transform
-from embedsearch.ann import AnnKind
 from embedsearch.errors import StoreCorrupt
 from embedsearch.keywords import Keywords
 from embedsearch.scores import TOLERANCE
@@ -69,7 +68,7 @@ def _contents(folder: Path, generation: Generation) -> Iterator[str]:
         if generation.ann and importlib.util.find_spec("faiss"):
             from embedsearch.ann import faiss_index  # here: a store is verified without FAISS as well
 
-            n_ann = len(faiss_index.load(folder / generation.ann.file.name, AnnKind(generation.ann.kind)))
+            n_ann = len(faiss_index.load(folder / generation.ann.file.name, generation.ann))
             if n_ann != generation.n_papers:
                 yield f"{generation.ann.file.name}: expected {generation.n_papers:,} vectors, found {n_ann:,}"
     except StoreCorrupt as error:

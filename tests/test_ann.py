@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from test_vectors import shards
 
-from embedsearch.ann import AnnIndex, AnnKind, ExactScan, choose_kind, faiss_index, faiss_package, protocol
+from embedsearch.ann import (
+    AnnIndex,
+    AnnKind,
+    ExactScan,
+    choice,
+    choose_kind,
+    faiss_index,
+    faiss_package,
+    measuring,
+    protocol,
+)
+from embedsearch.ann.kinds import FlatIndex, IvfIndex
 from embedsearch.errors import MissingExtra, StoreCorrupt
 from embedsearch.scores import Float32, cosines, unit_rows
+from embedsearch.store.manifest import Ann, FileEntry
 from embedsearch.store.vectors import ShardedVectors
 
 
@@ -23,6 +38,13 @@ def clustered(n: int, d: int = 32) -> Float32:
     return unit_rows(rows)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_queries() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "ROWS_AS_QUERIES", 200)
+        yield
+
+
 @pytest.fixture(scope="module")
 def vectors(tmp_path_factory: pytest.TempPathFactory) -> ShardedVectors:
     folder = tmp_path_factory.mktemp("ann")
@@ -32,15 +54,26 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> ShardedVectors:
 def opened(kind: AnnKind, vectors: ShardedVectors, path: Path) -> AnnIndex:
     if kind is AnnKind.EXACT:
         return ExactScan(vectors)
-    faiss_index.build(path, kind, vectors)
-    return faiss_index.load(path, kind)
+    return built(path, choice.plan_for(kind, vectors.n_rows, vectors.dim), vectors)[1]
 
 
-@pytest.fixture(scope="module", params=list(AnnKind), ids=lambda kind: kind.value)
+def built(
+    path: Path, plan: choice.Plan, vectors: ShardedVectors, **asked: Any
+) -> tuple[faiss_index.Built, FlatIndex | IvfIndex]:
+    """Build, and open by what a manifest notes."""
+    made = faiss_index.build(path, plan, vectors, **asked)
+    note = Ann(plan.kind.value, made.parameters, made.recall, FileEntry("", 0, ""), made.measured)
+    return made, faiss_index.load(path, note)
+
+
+@pytest.fixture(scope="module", params=["exact", "flat", "ivf", "ivf with a graph"])
 def index(
     request: pytest.FixtureRequest, vectors: ShardedVectors, tmp_path_factory: pytest.TempPathFactory
 ) -> AnnIndex:
-    return opened(request.param, vectors, tmp_path_factory.mktemp("index") / "ann")
+    name, _, graph = request.param.partition(" with ")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choice, "GRAPH_FROM", 2 if graph else 4096)
+        return opened(AnnKind(name), vectors, tmp_path_factory.mktemp("index") / "ann")
 
 
 @pytest.mark.parametrize("k", [1, 10, 2999, 3000, 5000])
@@ -67,11 +100,10 @@ def test_candidates_hold_the_best_k_and_their_ties(
 
 
 def test_ivf_finds_most_and_says_how_many(vectors: ShardedVectors, tmp_path: Path) -> None:
-    parameters, recall = faiss_index.build(tmp_path / "ivf", AnnKind.IVF, vectors)
-    assert parameters["n_lists"] > 1
-    assert 0.9 < recall <= 1.0
+    made, index = built(tmp_path / "ivf", choice.plan_for(AnnKind.IVF, 3000, 32), vectors)
+    assert made.parameters["n_lists"] > 1
+    assert 0.9 < made.recall <= 1.0
     everything = vectors.rows(np.arange(3000))
-    index = faiss_index.load(tmp_path / "ivf", AnnKind.IVF)
     queries = everything[1000:1100]
     found = index.candidates(queries, 10)
     truth = np.argsort(-(queries @ everything.T), axis=1)[:, :10]
@@ -80,7 +112,10 @@ def test_ivf_finds_most_and_says_how_many(vectors: ShardedVectors, tmp_path: Pat
 
 def test_flat_is_the_same_bytes_each_time(vectors: ShardedVectors, tmp_path: Path) -> None:
     for name in "ab":
-        assert faiss_index.build(tmp_path / name, AnnKind.FLAT, vectors) == ({}, 1.0)
+        made = faiss_index.build(tmp_path / name, choice.Plan(kind=AnnKind.FLAT), vectors)
+        assert (made.parameters, made.recall, made.missed) == ({}, 1.0, "")
+        assert (made.measured.n_queries, made.measured.queries) == (32, "rows")
+        assert made.measured.latency_ms > 0
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -96,12 +131,14 @@ def test_few_papers(kind: AnnKind, n: int, tmp_path: Path) -> None:
 def test_what_is_no_index(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "ann").write_bytes(data)
     with pytest.raises(StoreCorrupt, match="expected a FAISS index in"):
-        faiss_index.load(tmp_path / "ann", AnnKind.FLAT)
+        faiss_index.load(tmp_path / "ann", Ann("flat", {}, 1.0, FileEntry("", 0, "")))
 
 
 def test_the_kind_is_chosen_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_kind(1) is choose_kind(protocol.FLAT_UP_TO) is AnnKind.FLAT
     assert choose_kind(protocol.FLAT_UP_TO + 1) is AnnKind.IVF
+    assert choose_kind(1000, dim=384, memory=1_536_000) is AnnKind.FLAT
+    assert choose_kind(1000, dim=385, memory=1_536_000) is choose_kind(1000, memory=1_536_000) is AnnKind.IVF
     monkeypatch.setattr(protocol, "faiss_package", lambda: None)
     assert choose_kind(10) is AnnKind.EXACT
 
@@ -123,13 +160,12 @@ def test_two_faiss_packages_are_an_error_that_names_them(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("n_queries", [1, 3])
 def test_a_search_leaves_the_callers_threads_as_they_were(n_queries: int) -> None:
-    faiss = faiss_index.faiss
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(2)
     try:
         index = faiss.IndexFlatIP(4)
         index.add(np.eye(4, dtype=np.float32))
-        faiss_index.FlatIndex(index).candidates(np.eye(4, dtype=np.float32)[:n_queries], 2)
+        FlatIndex(index).candidates(np.eye(4, dtype=np.float32)[:n_queries], 2)
         assert faiss.omp_get_max_threads() == 2
     finally:
         faiss.omp_set_num_threads(before)

@@ -11,6 +11,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import corpora
@@ -20,11 +21,14 @@ import pytest
 from fake_encoder import FakeEncoder
 
 from embedsearch.build import BuildOptions, build_index
+from embedsearch.cli.progress import BuildDisplay
 from embedsearch.encoders import Compute, Encoded
-from embedsearch.errors import BadVector, OptionError, RecipeMismatch, StoreError, StoreLocked
+from embedsearch.errors import BadVector, CorpusError, OptionError, RecipeMismatch, StoreError, StoreLocked
 from embedsearch.share import Share, build_share
 from embedsearch.stages.collect import collect, leave
+from embedsearch.stages.drops import FolderDrop
 from embedsearch.stages.local_engine import Devices
+from embedsearch.stages.ray_engine import RayCluster
 from embedsearch.stages.receipts import hand_in, read_receipt
 from embedsearch.store.lock import writer_lock
 from embedsearch.store.manifest import Shard, read_manifest
@@ -126,6 +130,7 @@ def test_a_task_waits_for_the_one_that_reads_the_papers(
 
 def damaged(what: str, index: Path) -> None:
     receipt, file = drop(index) / "000002.json", next(drop(index).glob("000002-*.npy"))
+    found = read_receipt(FolderDrop(drop(index)), receipt.name)
     data = bytearray(file.read_bytes())
     if what == "a cut file":
         file.write_bytes(data[:-1])
@@ -139,10 +144,9 @@ def damaged(what: str, index: Path) -> None:
     elif what == "a changed receipt":
         receipt.write_bytes(receipt.read_bytes().replace(b'"n_rows":16', b'"n_rows":15'))
     elif what == "another generation":
-        other = msgspec.structs.replace(read_receipt(receipt), made_for="0" * 64).sealed()
+        other = msgspec.structs.replace(found, made_for="0" * 64).sealed()
         receipt.write_bytes(msgspec.json.encode(other))
     elif what == "another shard's name":
-        found = read_receipt(receipt)
         other = msgspec.structs.replace(found, shard=msgspec.structs.replace(found.shard, first_row=32)).sealed()
         receipt.write_bytes(msgspec.json.encode(other))
 
@@ -174,7 +178,7 @@ def test_what_is_not_right_is_told_and_computed_again(
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"), [("long", "rows of length one"), ("nan", "not finite"), ("wide", r"\(16, 9\)")]
+    ("rows", "told"), [("long", "rows of length one"), ("nan", "not finite"), ("wide", r"at most .* bytes|\(16, 9\)")]
 )
 def test_rows_that_are_no_vectors_are_refused(
     corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, rows: str, told: str
@@ -186,7 +190,7 @@ def test_rows_that_are_no_vectors_are_refused(
     vectors = np.zeros((16, 9 if rows == "wide" else 8), np.float32)
     vectors[:, 0] = {"long": 1.01, "nan": np.nan, "wide": 1.0}[rows]
     encoded = Encoded(vectors=vectors, n_tokens=np.ones(16, np.int64), truncated=np.zeros(16, bool))
-    hand_in(drop(index), generation, 16, encoded, {})
+    hand_in(FolderDrop(drop(index)), generation, 16, encoded, {})
     with pytest.raises(StoreError, match="found 1 missing: 2; run"):
         finish(index, engine=collect)
     assert re.search(told, caplog.text)
@@ -234,6 +238,7 @@ import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_shards import finish
 from embedsearch.stages import collect
+from embedsearch.stages.drops import FolderDrop
 from embedsearch.store.writer import StoreWriter
 from pathlib import Path
 left = {at}
@@ -251,7 +256,7 @@ if {moment!r} == "copied":
 elif {moment!r} == "committed":
     StoreWriter.update = then_die(StoreWriter.update)
 else:
-    collect.remove = then_die(collect.remove)
+    FolderDrop.remove = then_die(FolderDrop.remove)
 finish(Path({str(index)!r}), engine=collect.collect)
 """
     return subprocess.run([sys.executable, "-c", code], check=False).returncode
@@ -266,6 +271,12 @@ def test_a_share_says_what_is_wrong(corpus: Path, tmp_path: Path) -> None:
         share(corpus, tmp_path / "i", "2/4", FakeEncoder("other"))
     with pytest.raises(RecipeMismatch, match="expected dtype 'float16'"):
         share(corpus, tmp_path / "i", "2/4", options=BuildOptions(shard_rows=16, dtype="float32"))
+    with pytest.raises(RecipeMismatch, match=r"has others; name the same corpus and options, or neither"):
+        share(corpora.write(tmp_path / "more.jsonl", corpora.records(60)), tmp_path / "i", "2/4")
+    with pytest.raises(RecipeMismatch, match=r"with \{'limit': 40\}, which has others"):
+        share(corpus, tmp_path / "i", "2/4", options=BuildOptions(shard_rows=16, limit=40))
+    with pytest.raises(CorpusError, match=r"none\.jsonl"):
+        share(tmp_path / "none.jsonl", tmp_path / "i", "2/4")
     made = corpora.records(50)
     made[20]["abstract"] = "NAN"
     bad = corpora.write(tmp_path / "bad.jsonl", made)
@@ -331,6 +342,80 @@ def test_an_error_of_a_process_is_the_error_of_the_build(tmp_path: Path) -> None
     engine = Devices(devices=["cpu"], open_on=open_fake)
     with pytest.raises(BadVector, match=rf"paper {made[20]['id']}: expected finite"):
         build_index(corpus, tmp_path / "i", encoder=FakeEncoder(), options=OPTIONS, engine=engine)
+
+
+def test_what_is_told_is_so(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The number of papers to embed, whoever embeds them."""
+    index = tmp_path / "i"
+    share(corpus, index, "2/4", progress=BuildDisplay(quiet=False))
+    assert "To embed: 16 papers, about" in capsys.readouterr().err
+    with pytest.raises(StoreError, match="3 missing"):
+        finish(index, engine=collect, progress=BuildDisplay(quiet=False))
+    assert "To embed" not in capsys.readouterr().err
+    engine = Devices(devices=["cpu"], open_on=open_fake)
+    finish(index, engine=engine, progress=BuildDisplay(quiet=False))
+    assert "To embed: 34 papers, about" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_too_small_is_told_of_first(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=100))
+    for engine in (Devices(devices=["cpu"], open_on=open_fake), RayCluster(open_on=open_fake)):
+        with pytest.raises(StoreError, match="MB of free disk for vectors in"):
+            build_index(corpus, tmp_path / "i", encoder=FakeEncoder(), options=OPTIONS, engine=engine)
+    with pytest.raises(StoreError, match="MB of free disk for vectors in"):
+        share(corpus, tmp_path / "i", "1/4")
+
+
+class Slow(FakeEncoder):
+    """Says where it is, and takes its time."""
+
+    def encode_prepared(self, prepared: Any, *, progress: Any = None) -> Any:
+        found = super().encode_prepared(prepared, progress=progress)
+        Path(os.environ["PIDS"], str(os.getpid())).touch()
+        time.sleep(0.2)
+        return found
+
+
+def open_slow(compute: Compute) -> FakeEncoder:
+    return Slow()
+
+
+def test_an_interrupted_build_on_devices_leaves_no_process_and_goes_on(
+    corpus: Path, tmp_path: Path, expected: list[Shard]
+) -> None:
+    """Control-C goes to all processes of a terminal: the one that builds answers it."""
+    index, pids = tmp_path / "i", tmp_path / "pids"
+    pids.mkdir()
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_shards import Devices, OPTIONS, FakeEncoder, Path, build_index, open_slow
+from embedsearch.cli import main
+engine = Devices(devices=["cpu", "cpu"], open_on=open_slow)
+main.cli.main = lambda **options: build_index(
+    Path({str(corpus)!r}), Path({str(index)!r}), encoder=FakeEncoder(), options=OPTIONS, engine=engine
+)
+main.main()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PIDS": str(pids)},
+        start_new_session=True,
+    )
+    while not any(pids.iterdir()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate()
+    assert (process.returncode, told.decode()) == (130, "\nInterrupted.\n")
+    for pid in pids.iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid.name), 0)
+    finish(index)
+    check_whole(index, expected)
 
 
 def test_the_generation_in_the_making_alone_keeps_its_drop(corpus: Path, tmp_path: Path) -> None:

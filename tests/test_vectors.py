@@ -61,15 +61,15 @@ def test_no_shard_at_all(tmp_path: Path) -> None:
 
 
 def test_files_are_mapped_when_they_are_needed_and_none_stays_open(tmp_path: Path) -> None:
-    rows = unit(4000)
+    rows = unit(400)
     stored = v.ShardedVectors(tmp_path, shards(tmp_path, rows), dim=16, transform=None)
     held = len(os.listdir("/dev/fd"))
-    np.testing.assert_allclose(stored.rows(np.array([5, 3999])), rows[[5, 3999]], atol=1e-6)
-    np.testing.assert_allclose(stored.rows(np.arange(4000)[::-1]), rows[::-1], atol=1e-6)
+    np.testing.assert_allclose(stored.rows(np.array([5, 399])), rows[[5, 399]], atol=1e-6)
+    np.testing.assert_allclose(stored.rows(np.arange(400)[::-1]), rows[::-1], atol=1e-6)
     assert len(os.listdir("/dev/fd")) == held
     for path in (tmp_path / "vectors").iterdir():
         path.unlink()
-    np.testing.assert_allclose(stored.rows(np.arange(4000)), rows, atol=1e-6)
+    np.testing.assert_allclose(stored.rows(np.arange(400)), rows, atol=1e-6)
 
 
 def test_what_was_read_outlives_the_vectors(tmp_path: Path) -> None:

@@ -1,156 +1,176 @@
-"""The kinds of index that FAISS offers. Imported only where one is built or searched."""
+"""Indexes of FAISS: built, set so that they reach what is asked, written, and opened."""
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
-import numpy as np
+from faiss.contrib.ivf_tools import add_preassigned
 
-from embedsearch.ann.exact import ExactScan
+from embedsearch.ann.choice import LEAST_LIST, Plan
+from embedsearch.ann.gpu import Gpu
+from embedsearch.ann.kinds import FlatIndex, IvfIndex
+from embedsearch.ann.measuring import Nearest, Probes, best_setting, measure, rows_as_probes, spread
 from embedsearch.ann.protocol import AnnKind
 from embedsearch.errors import StoreCorrupt, StoreError
-from embedsearch.scores import Float32, Mask, Rows, product_margin
-from embedsearch.store.manifest import REPAIR
+from embedsearch.scores import Float32, Rows
+from embedsearch.store.manifest import REPAIR, Ann, AnnMeasure
 from embedsearch.store.vectors import ShardedVectors
 
-N_PROBE = 16
-RESCORED = 100
-TRAINING_ROWS_A_LIST = 64
-RECALL_QUERIES = 200
+TARGET = 0.99
+"""Recall of the exact ten that an index is set for where none is asked for."""
 
-if sys.platform == "darwin":
-    # torch and faiss each bring an OpenMP there, and two of them at work in one process crash it.
-    faiss.omp_set_num_threads(1)
+TRAINING_ROWS_A_LIST = LEAST_LIST
+TRAINING_ROUNDS = 5
+"""Of k-means. With 4,096 lists of 3,000,000 vectors, 10 rounds over 50 rows a list took 105 s, 5 over 30 took 12 s; as
+many lists then held as many of the exact ten."""
 
-
-class FlatIndex:
-    """IndexFlat over all vectors in float32."""
-
-    exact = True
-
-    def __init__(self, index: faiss.Index) -> None:
-        self._index = index
-
-    def __len__(self) -> int:
-        return int(self._index.ntotal)
-
-    def candidates(self, queries: Float32, k: int, *, allowed: Mask | None = None) -> list[Rows]:
-        """See AnnIndex. Asks for more until the last one proposed is below the k-th by more than rounding can hide."""
-        margin = 2 * product_margin(self._index.d)
-        n_allowed = self._index.ntotal if allowed is None else int(allowed.sum())
-        found: list[Rows] = [np.empty(0, np.int64) for _ in queries]
-        open_queries, limit = list(range(len(queries))), k + 16
-        while open_queries and n_allowed:
-            limit = min(limit, n_allowed)
-            scores, rows = _search(self._index, queries[open_queries], limit, _selecting(allowed))
-            unfinished = []
-            for query, its_scores, its_rows in zip(open_queries, scores, rows, strict=True):
-                if limit < n_allowed and its_scores[-1] >= its_scores[k - 1] - margin:
-                    unfinished.append(query)
-                else:
-                    found[query] = its_rows[its_scores >= its_scores[min(k, limit) - 1] - margin]
-            open_queries, limit = unfinished, limit * 4
-        return found
+FLAT_QUERIES = 32
 
 
-class IvfIndex:
-    """Inverted lists of RaBitQ codes (Gao & Long 2024, arXiv:2405.12497)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What was built, and how it did. `missed` says in one phrase what would reach the target, "" where recall is
+    not below it by more than its standard error.
 
-    exact = False
+    `plan` may have larger codes than was planned, where the target asked for them.
+    """
 
-    def __init__(self, index: faiss.IndexIVF) -> None:
-        self._index = index
-
-    def __len__(self) -> int:
-        return int(self._index.ntotal)
-
-    def candidates(self, queries: Float32, k: int, *, allowed: Mask | None = None) -> list[Rows]:
-        """See AnnIndex. Looks into more lists for the queries that found too few."""
-        n_allowed = self._index.ntotal if allowed is None else int(allowed.sum())
-        limit, enough, n_probe = min(max(RESCORED, 10 * k), n_allowed), min(k, n_allowed), N_PROBE
-        found: list[Rows] = [np.empty(0, np.int64) for _ in queries]
-        open_queries = list(range(len(queries)))
-        while open_queries and limit:
-            only = {} if allowed is None else {"sel": _selector(allowed)}
-            parameters = faiss.SearchParametersIVF(nprobe=min(n_probe, self._index.nlist), **only)
-            _, rows = _search(self._index, queries[open_queries], limit, parameters)
-            for query, its_rows in zip(open_queries, rows, strict=True):
-                found[query] = its_rows[its_rows >= 0]
-            everywhere = n_probe >= self._index.nlist
-            open_queries = [] if everywhere else [query for query in open_queries if len(found[query]) < enough]
-            n_probe *= 4
-        return found
+    plan: Plan
+    parameters: dict[str, int]
+    recall: float
+    measured: AnnMeasure
+    missed: str = ""
 
 
-def build(path: Path, kind: AnnKind, vectors: ShardedVectors) -> tuple[dict[str, int], float]:
-    """Write an index of all vectors to `path`. Returns its parameters and its recall of the exact ten."""
-    parameters: dict[str, int] = {}
-    if kind is AnnKind.FLAT:
-        index = faiss.IndexFlatIP(vectors.dim)
-    else:
-        index, parameters = _trained_ivf(vectors)
+def build(
+    path: Path,
+    plan: Plan,
+    vectors: ShardedVectors,
+    *,
+    probes: Probes | None = None,
+    recall: float = TARGET,
+    memory: int | None = None,
+    gpu: Gpu | None = None,
+) -> Built:
+    """Write an index of all vectors to `path`, set to reach this recall of the exact ten; `plan` says of which kind.
+
+    Measured with `probes`, without them with stored rows. Where the codes are too coarse for the target, larger ones
+    are built, as far as `memory` bytes hold them. With `gpu` lists are found there.
+
+    Raises StoreError where the file cannot be written.
+    """
+    if plan.kind is AnnKind.FLAT:
+        return _build_flat(path, plan, vectors, target=recall)
+    probes = probes or rows_as_probes(vectors)
+    choosing, reporting = probes.every_other(0), probes.every_other(1)
+    truth = _exact_tens(vectors, probes)
+    index = _filled(path, plan, vectors, centres=None, gpu=gpu)
+    while True:
+        setting, is_reached = best_setting(index, vectors, choosing, truth[::2], target=recall)
+        larger = plan.with_more_bits()
+        fits = larger is not None and (memory is None or larger.n_bytes(vectors.n_rows, vectors.dim) <= memory)
+        if is_reached or larger is None or not fits:
+            break
+        plan, centres = larger, index.centres()
+        path.unlink()  # not written over: the index that is left is mapped
+        index = _filled(path, plan, vectors, centres=centres, gpu=gpu)
+    index.set(n_probe=setting.n_probe, rescored=setting.rescored)
+    found, measured = measure(index, vectors, reporting, truth[1::2], target=recall)
+    missed = "a higher --recall" if is_reached else _what_would_do(larger, vectors)
+    return Built(
+        plan=plan,
+        parameters={"n_lists": plan.n_lists, "bits": plan.bits, "n_probe": index.n_probe, "rescored": index.rescored},
+        recall=found,
+        measured=measured,
+        missed=missed if found + measured.recall_error < recall else "",
+    )
+
+
+def load(path: Path, ann: Ann) -> FlatIndex | IvfIndex:
+    """Open what `build` wrote and the manifest notes as `ann`: memory-mapped, so that processes share it."""
+    try:
+        return FlatIndex(_read(path)) if AnnKind(ann.kind) is AnnKind.FLAT else _opened_ivf(path, ann.parameters)
+    except RuntimeError as error:
+        raise StoreCorrupt(f"expected a FAISS index in {path}, found: {_short(error)}; {REPAIR}") from error
+
+
+def _build_flat(path: Path, plan: Plan, vectors: ShardedVectors, *, target: float) -> Built:
+    index = faiss.IndexFlatIP(vectors.dim)
     for _, block in vectors.blocks():
         index.add(block)
+    _write(path, index)
+    del index
+    probes = rows_as_probes(vectors, FLAT_QUERIES)
+    found, measured = measure(FlatIndex(_read(path)), vectors, probes, None, target=target)
+    return Built(plan=plan, parameters={}, recall=found, measured=measured)
+
+
+def _exact_tens(vectors: ShardedVectors, probes: Probes) -> list[Rows]:
+    """Of each of `probes`. Not in passing while an index is filled: the threads of NumPy's products and those of FAISS
+    go on turning for a while when they have nothing to do, and would hold up each other."""
+    nearest = Nearest(probes)
+    for first, block in vectors.blocks():
+        nearest.add(first, block)
+    return nearest.rows()
+
+
+def _filled(path: Path, plan: Plan, vectors: ShardedVectors, *, centres: Float32 | None, gpu: Gpu | None) -> IvfIndex:
+    """An index of all vectors, written and opened."""
+    index = _trained(plan, vectors, centres, gpu)
+    if gpu is None:
+        for _, block in vectors.blocks():
+            index.add(block)
+    else:
+        flat = faiss.IndexFlatIP(vectors.dim)
+        flat.add(index.quantizer.reconstruct_n(0, plan.n_lists))
+        centres_there = gpu.holding(flat)
+        for _, block in vectors.blocks():
+            add_preassigned(index, block, centres_there.search(block, 1)[1].ravel())
+    _write(path, index)
+    return _opened_ivf(path, {})
+
+
+def _trained(plan: Plan, vectors: ShardedVectors, centres: Float32 | None, gpu: Gpu | None) -> faiss.IndexIVF:
+    """An empty index with these centres, or with such as k-means finds in some of the vectors."""
+    codes = "SQ8" if plan.bits == 8 else "RaBitQ" if plan.bits == 1 else f"RaBitQ{plan.bits}"
+    graph = "_HNSW32" if plan.has_graph else ""
+    index = faiss.index_factory(vectors.dim, f"IVF{plan.n_lists}{graph},{codes}", faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = TRAINING_ROUNDS
+    if centres is not None:
+        index.quantizer.add(centres)
+    n_training = min(vectors.n_rows, TRAINING_ROWS_A_LIST * plan.n_lists)
+    # What k-means asks for the nearest centre. For a graph FAISS would take distances, at three times the time.
+    flat = faiss.IndexFlatIP(vectors.dim)
+    index.clustering_index = flat = flat if gpu is None else gpu.holding(flat)
+    index.train(vectors.rows(spread(vectors.n_rows, n_training)))
+    index.clustering_index = None
+    return index
+
+
+def _opened_ivf(path: Path, parameters: dict[str, int]) -> IvfIndex:
+    return IvfIndex(_read(path), n_probe=parameters.get("n_probe", 1), rescored=parameters.get("rescored", 1))
+
+
+def _read(path: Path) -> faiss.Index:
+    # Of the two ways of mapping this one leaves lists where they lie; IO_FLAG_MMAP reads them five times as slowly.
+    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+
+
+def _write(path: Path, index: faiss.Index) -> None:
     try:
         faiss.write_index(index, str(path))
     except RuntimeError as error:
         raise StoreError(f"expected to write {path.parent}, found: {_short(error)}") from error
-    return parameters, 1.0 if kind is AnnKind.FLAT else _recall(IvfIndex(index), vectors)
 
 
-def load(path: Path, kind: AnnKind) -> FlatIndex | IvfIndex:
-    """Open what `build` wrote: `flat` is memory-mapped, so that processes share it."""
-    try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if kind is AnnKind.FLAT else 0)
-    except RuntimeError as error:
-        raise StoreCorrupt(f"expected a FAISS index in {path}, found: {_short(error)}; {REPAIR}") from error
-    return FlatIndex(index) if kind is AnnKind.FLAT else IvfIndex(index)
-
-
-def _trained_ivf(vectors: ShardedVectors) -> tuple[faiss.IndexIVF, dict[str, int]]:
-    # Lists near 2 sqrt(n): the work of choosing lists and of reading N_PROBE of them then stay in balance.
-    n_lists = max(1, min(2 ** round(np.log2(2 * np.sqrt(vectors.n_rows))), vectors.n_rows // 39 or 1))
-    index = faiss.index_factory(vectors.dim, f"IVF{n_lists},RaBitQ", faiss.METRIC_INNER_PRODUCT)
-    n_training = min(vectors.n_rows, TRAINING_ROWS_A_LIST * n_lists)
-    index.train(vectors.rows(_spread(vectors.n_rows, n_training)))
-    return index, {"n_lists": n_lists, "n_probe": N_PROBE, "rescored": RESCORED}
-
-
-def _recall(index: IvfIndex, vectors: ShardedVectors) -> float:
-    """Share of the exact ten nearest papers of each of some papers that the index proposes for re-scoring."""
-    queries = vectors.rows(_spread(vectors.n_rows, min(vectors.n_rows, RECALL_QUERIES)))
-    truth = ExactScan(vectors).candidates(queries, 10)
-    proposed = index.candidates(queries, 10)
-    return float(np.mean([np.isin(true, found).mean() for true, found in zip(truth, proposed, strict=True)]))
-
-
-def _spread(n: int, m: int) -> Rows:
-    """m of n rows, chosen at random but always the same."""
-    return np.sort(np.random.default_rng(0).choice(n, m, replace=False)).astype(np.int64)
-
-
-def _search(
-    index: faiss.Index, queries: Float32, limit: int, parameters: faiss.SearchParameters | None
-) -> tuple[Float32, Rows]:
-    """(scores, rows), (q, limit) each."""
-    n_threads = faiss.omp_get_max_threads()
-    if len(queries) == 1:  # to wake the other threads takes longer than one query: 1.3 ms for 0.4, of 10,000 papers
-        faiss.omp_set_num_threads(1)
-    try:
-        scores, rows = index.search(queries, limit, params=parameters)
-    finally:
-        faiss.omp_set_num_threads(n_threads)  # the calling thread's; torch's too, where both share one OpenMP
-    return scores, rows
-
-
-def _selector(allowed: Mask) -> faiss.IDSelector:
-    return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-
-
-def _selecting(allowed: Mask | None) -> faiss.SearchParameters | None:
-    return None if allowed is None else faiss.SearchParameters(sel=_selector(allowed))
+def _what_would_do(larger: Plan | None, vectors: ShardedVectors) -> str:
+    n, dim = vectors.n_rows, vectors.dim
+    flat = f"--ann flat, {Plan(kind=AnnKind.FLAT).n_bytes(n, dim) / 1e6:,.3g} MB"
+    if larger is None:
+        return flat
+    return f"codes of {larger.bits} bits, --memory {larger.n_bytes(n, dim) / 1e6:,.3g}M, or {flat}"
 
 
 def _short(error: RuntimeError) -> str:

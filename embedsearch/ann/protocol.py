@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
-from typing import Protocol
+from typing import Final, Protocol
 
 from embedsearch.errors import MissingExtra
 from embedsearch.scores import Float32, Mask, Rows
@@ -13,6 +13,11 @@ from embedsearch.scores import Float32, Mask, Rows
 FLAT_UP_TO = 100_000
 """Papers up to which `flat` is chosen: 100,000 of 384 dimensions are 154 MB, and some 30 ms a query on two slow cores
 (200,000 took 65 ms there, `ivf` 0.2 ms)."""
+
+LONG_VECTOR = 4096
+
+AUTO: Final = "auto"
+"""Stands for the kind that `choose_kind` gives, where one is asked for."""
 
 
 class AnnKind(Enum):
@@ -23,7 +28,7 @@ class AnnKind(Enum):
     FLAT = "flat"
     """FAISS IndexFlat over float32: exact, with complete groups of ties."""
     IVF = "ivf"
-    """FAISS inverted lists with RaBitQ codes, re-scored from the stored vectors: may miss a paper or cut a tie."""
+    """FAISS inverted lists of short codes, re-scored from the stored vectors: may miss a paper or cut a tie."""
 
 
 class AnnIndex(Protocol):
@@ -36,11 +41,15 @@ class AnnIndex(Protocol):
         """For each of `queries` (q, d), unit rows, at least min(k, n allowed) rows in any order."""
 
 
-def choose_kind(n_papers: int) -> AnnKind:
-    """The kind that suits this many papers, with what is installed."""
+def choose_kind(n_papers: int, *, dim: int | None = None, memory: int | None = None) -> AnnKind:
+    """The kind that suits this many papers, with what is installed, and in `memory` bytes if that is given.
+
+    `dim` is the length of a vector; None: not known, and taken for long.
+    """
     if faiss_package() is None:
         return AnnKind.EXACT
-    return AnnKind.FLAT if n_papers <= FLAT_UP_TO else AnnKind.IVF
+    fits = memory is None or 4 * n_papers * (dim or LONG_VECTOR) <= memory
+    return AnnKind.FLAT if n_papers <= FLAT_UP_TO and fits else AnnKind.IVF
 
 
 def require_faiss(kind: AnnKind) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,20 @@ if TYPE_CHECKING:
     from embedsearch.cli.building import Task
 
 
+class ByteSize(click.ParamType["int"]):
+    """A number of bytes: 250M, 4G, 1.5GB; units are powers of 1000."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See click."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B?", str(value), re.IGNORECASE)
+        if found is None or not float(found[1]):
+            self.fail(f"expected a size such as 250M or 4G, found {value!r}", param, ctx)
+        thousands: int = 1000 ** " KMGT".index(found[2].upper() or " ")
+        return round(float(found[1]) * thousands)
+
+
 @click.command(name="build-index")
 @click.argument("corpus", required=False)
 @index_option
@@ -41,7 +56,22 @@ if TYPE_CHECKING:
 @model_options
 @corpus_options
 @click.option(
-    "--ann", type=click.Choice(["flat", "ivf", "exact"]), help="Kind of index; default: by the number of papers."
+    "--ann",
+    type=click.Choice(["auto", "flat", "ivf", "exact"]),
+    help="Kind of index; default in a new one: auto, by the number of papers and --memory.",
+)
+@click.option("--memory", type=ByteSize(), metavar="SIZE", help="What the index may take in memory: 250M, 4G.")
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the exact ten nearest papers that the index is to find; default: 0.99.",
+)
+@click.option(
+    "--ann-device",
+    default="cpu",
+    show_default=True,
+    metavar="cpu|cuda|cuda:N",
+    help="Where an ivf index is built; it is searched on the CPU.",
 )
 @click.option(
     "--overwrite", is_flag=True, help="Replace an index of other papers or another model, once the new one is whole."
@@ -61,6 +91,9 @@ def command(
     vectors: str | None,
     vector_fields: tuple[str, ...],
     ann: str | None,
+    memory: int | None,
+    recall: float | None,
+    ann_device: str,
     overwrite: bool,
     share: str | None,
     collect: bool,
@@ -89,6 +122,9 @@ def command(
         index=index,
         shared=shared,
         ann=ann,
+        memory=memory,
+        recall=recall,
+        ann_device=ann_device,
         overwrite=overwrite,
         vectors=vectors,
         vector_fields=parse_fields(vector_fields, option="--vector-field"),
@@ -107,7 +143,7 @@ def _check_share(task: Task, share: str) -> None:
     """Raise a usage error for what a task of an array job cannot do."""
     from embedsearch.cli.building import engine_of, is_of_service
 
-    engine_of(task)  # raises for options that do not go together whatever is done with the shards
+    engine_of(task, is_share=True)  # raises for options that do not go together whatever is done with the shards
     others = {
         "--collect": task.collect,
         "--overwrite": task.overwrite,

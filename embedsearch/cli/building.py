@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ class Task:
     index: Path
     shared: Mapping[str, Any]
     ann: str | None = None
+    memory: int | None = None
+    recall: float | None = None
+    ann_device: str = "cpu"
     overwrite: bool = False
     vectors: str | None = None
     vector_fields: Mapping[str, str] = field(default_factory=dict)
@@ -73,6 +77,7 @@ def run_share(task: Task, text: str) -> None:
             compute=_compute(task),
             options=build_options(task),
             progress=display,
+            drop=task.shared["drop"],
         )
     if not is_quiet():
         there = report.n_shards - report.n_computed
@@ -80,7 +85,7 @@ def run_share(task: Task, text: str) -> None:
         click.echo(f"{task.index}: share {text}: {counted(report.n_computed, 'shard')} handed in{were}.", err=True)
 
 
-def engine_of(task: Task) -> Engine:
+def engine_of(task: Task, *, is_share: bool = False) -> Engine:
     """Where the shards are computed. A usage error for options that do not go together."""
     from embedsearch.build import collect, embed_here
 
@@ -90,6 +95,8 @@ def engine_of(task: Task) -> Engine:
     named = [f"--{name.replace('_', '-')}" for name, value in of_ray.items() if value is not None]
     if named and not is_ray:
         raise click.UsageError(f"Expected --engine ray beside {named[0]}.")
+    if shared["drop"] and not (is_share or is_ray or task.collect):
+        raise click.UsageError("Expected --shards, --collect or --engine ray beside --drop.")
     elsewhere = [is_ray, bool(shared["devices"]), task.collect, task.vectors is not None]
     if sum(elsewhere) > 1:
         raise click.UsageError("Expected one of --devices, --engine ray, --collect and --vectors, found more.")
@@ -103,8 +110,8 @@ def engine_of(task: Task) -> Engine:
         from embedsearch.stages.ray_engine import RayCluster
 
         given = {name: value for name, value in of_ray.items() if value is not None}
-        return RayCluster(**given, compute=_compute(task))
-    return collect if task.collect else embed_here
+        return RayCluster(**given, drop=shared["drop"], compute=_compute(task))
+    return partial(collect, drop=shared["drop"]) if task.collect else embed_here
 
 
 def is_of_service(task: Task) -> bool:
@@ -124,7 +131,7 @@ def _compute(task: Task) -> Compute:
 
 def build_options(task: Task) -> BuildOptions:
     """What is asked of the corpus and the store."""
-    from embedsearch.ann import AnnKind
+    from embedsearch.ann import AUTO, AnnKind
     from embedsearch.build import BuildOptions
     from embedsearch.corpus import Selection
 
@@ -133,7 +140,10 @@ def build_options(task: Task) -> BuildOptions:
         selection=Selection(categories=shared["category"], since=shared["since"], until=shared["until"]),
         fields=parse_fields(shared["fields"]),
         dtype=shared["dtype_stored"],
-        ann=AnnKind(task.ann) if task.ann else None,
+        ann=AUTO if task.ann == AUTO else AnnKind(task.ann) if task.ann else None,
+        memory=task.memory,
+        recall=task.recall,
+        ann_device=task.ann_device,
         vector_fields=task.vector_fields,
         overwrite=task.overwrite,
         **{name: shared[name] for name in ("limit", "sample", "seed", "strict", "template", "transform")},

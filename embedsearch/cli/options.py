@@ -54,7 +54,7 @@ def compute_options(function: F) -> F:
 
 
 def engine_options(function: F) -> F:
-    """--devices, --engine and what Ray is told: what `building.engine_of` takes"""
+    """--devices, --drop, --engine and what Ray is told: what `building.engine_of` takes"""
     for option in (
         click.option(
             "--gpus-per-actor",
@@ -78,6 +78,11 @@ def engine_options(function: F) -> F:
             default="local",
             show_default=True,
             help="Where shards are embedded: here, or by actors of a Ray cluster.",
+        ),
+        click.option(
+            "--drop",
+            metavar="URL",
+            help="Where shards are handed in: a folder, or s3:// and the like. [default: the folder of the index]",
         ),
         click.option("--devices", metavar="LIST", help="Several devices of this machine at once: cuda:0,cuda:1."),
     ):

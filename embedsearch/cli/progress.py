@@ -29,7 +29,7 @@ class BuildDisplay:
         self._stage: Stage | None = None
         self._task: TaskID | None = None
         self._last_line = 0.0
-        self._forecast = False
+        self._has_said = self._forecast = False
         self._first: tuple[float, Step] | None = None
         self._bar = make_bar(self._console, quiet=quiet)
 
@@ -59,9 +59,9 @@ class BuildDisplay:
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._task = self._bar.add_task(step.stage.value, total=None, rate="")
-            if step.stage is Stage.EMBED:
-                self._say_what_is_to_do(step)
-        if self._first is None and step.n_tokens:
+        if not self._has_said and step.stage is Stage.EMBED:
+            self._say_what_is_to_do(step)
+        if self._first is None and step.n_tokens and step.stage is Stage.EMBED:
             self._first = (now, step)  # the first batch waits for the model to load, and does not count
         rate = self._rate(step, now)
         if self._task is not None:
@@ -75,9 +75,9 @@ class BuildDisplay:
 
     def _say_what_is_to_do(self, step: Step) -> None:
         if step.total is not None and step.n_tokens_expected:  # vectors that are there already cost none
-            self._print(
-                f"To embed: {counted(step.total - step.done, 'paper')}, about {step.n_tokens_expected:,} tokens."
-            )
+            self._has_said = True
+            to_do = step.total - step.done + step.n_papers
+            self._print(f"To embed: {counted(to_do, 'paper')}, about {step.n_tokens_expected:,} tokens.")
 
     def _say_how_long(self, step: Step, now: float) -> None:
         """From the tokens: the longest texts come first, so papers alone would say too much."""

@@ -26,7 +26,6 @@ def info_table(info: StoreInfo) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     state = "complete" if info.complete else f"{info.n_embedded / info.n_papers:.0%} embedded, not finished"
-    ann = f"{info.ann['kind']}, recall@10 {info.ann['recall']:.3f}" if info.ann else "exact scan of the vectors"
     recipe = info.recipe
     rows = {
         "index": f"{info.path}, generation {info.generation}, {state}",
@@ -44,7 +43,7 @@ def info_table(info: StoreInfo) -> Table:
         "transform": info.transform or "",
         "vectors": f"{info.n_embedded:,} of {info.dim} dimensions in {info.dtype}" if info.dim else "none yet",
         "tokens": f"{info.n_tokens:,}; {info.n_truncated:,} texts were cut" if info.vectors is None else "",
-        "search": ann,
+        "search": _search(info),
         "sizes": ", ".join(f"{name} {byte_size(size)}" for name, size in info.sizes.items() if size),
         "made with": "\n".join(", ".join(f"{k} {v}" for k, v in made.items()) for made in info.made_with),
         "times": f"begun {info.created}, last changed {info.updated}",
@@ -57,6 +56,20 @@ def info_table(info: StoreInfo) -> Table:
         if value:
             table.add_row(name, printable(value))
     return table
+
+
+def _search(info: StoreInfo) -> str:
+    """What proposes the hits, how many of the exact ones, and how fast."""
+    if info.ann is None:
+        return "exact scan of the vectors"
+    kind, recall, measured = info.ann["kind"], info.ann["recall"], info.ann["measured"]
+    parameters = "".join(f", {name} {value}" for name, value in info.ann["parameters"].items())
+    if measured is None:
+        return f"{kind}, recall@10 {recall:.3f}{parameters}"
+    missed = f", expected {measured['target']:g}" if recall + measured["recall_error"] < measured["target"] else ""
+    time = f"{measured['latency_ms']:.2g} ± {measured['latency_error_ms']:.1g} ms a query"
+    asked = f"in {measured['n_queries']} {measured['queries']}"
+    return f"{kind}, recall@10 {recall:.3f} ± {measured['recall_error']:.3f}{missed}, {time} ({asked}){parameters}"
 
 
 def _taken(info: StoreInfo) -> str:

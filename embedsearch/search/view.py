@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from embedsearch.ann import AnnIndex, AnnKind, ExactScan, faiss_package
+from embedsearch.ann import AnnIndex, ExactScan, faiss_package
 from embedsearch.corpus import doi_of, is_arxiv_id, normal_id
 from embedsearch.errors import PaperNotFound, QueryError, StoreCorrupt, StoreError
 from embedsearch.keywords import KeywordQuery, Keywords
-from embedsearch.scores import Float32, Mask
+from embedsearch.scores import Float32, Mask, Rows, cosines
 from embedsearch.search.asking import log as query_log
 from embedsearch.store.atomic import file_hash, file_identity
 from embedsearch.store.catalogue import Catalogue
@@ -25,17 +27,40 @@ log = logging.getLogger("embedsearch")
 OPENINGS = 5
 """How often opening is begun anew where the store is changed or renamed meanwhile."""
 
+SCANNED_ROWS = 20_000
+"""Up to so many allowed papers are scanned one by one: cheaper than an index, and always exact."""
+
+NO_ROWS: Rows = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a query is compared with: `near` (m,), the rows that are near it, are some of `rows` (n,), sorted.
+
+    `cosines` (n,) float32 is NaN where a row has no vector.
+    """
+
+    near: Rows
+    rows: Rows
+    cosines: Float32
+
+    @classmethod
+    def of_words(cls, rows: Rows) -> Around:
+        """Rows that were found by words, where there is no vector to compare them with."""
+        return cls(NO_ROWS, np.sort(rows), np.full(len(rows), np.nan, np.float32))
+
 
 class StoreView:
     """One state of the store, opened. Parts that a query may not need are opened when one does. Thread-safe."""
 
     @classmethod
-    def open(cls, folder: Path) -> StoreView:
-        """The state that the store at `folder` has now. Raises StoreNotFound, StoreCorrupt or StoreTooNew."""
+    def open(cls, folder: Path, *, make: Callable[[Path, Manifest], StoreView] | None = None) -> StoreView:
+        """The state that the store at `folder` has now, as `make` has it. Raises StoreNotFound, StoreCorrupt or
+        StoreTooNew."""
         for _ in range(OPENINGS):
             before, manifest_before = file_identity(folder), file_identity(folder / MANIFEST_NAME)
             try:
-                view = cls(folder, read_manifest(folder))
+                view = (make or cls)(folder, read_manifest(folder))
             except StoreCorrupt:
                 # Files may have gone with a state that was the newest a moment ago.
                 if (before, manifest_before) == (file_identity(folder), file_identity(folder / MANIFEST_NAME)):
@@ -96,7 +121,7 @@ class StoreView:
         self._check_hash(note.file)  # first: of damaged files FAISS may make anything
         from embedsearch.ann import faiss_index  # here: faiss takes 0.1 s and keyword search does without
 
-        opened = faiss_index.load(path, AnnKind(note.kind))
+        opened = faiss_index.load(path, note)
         if file_identity(path) != before:
             raise StoreCorrupt(f"expected {path} as it was written, found another file; {REPAIR}")
         return opened
@@ -144,8 +169,38 @@ class StoreView:
             raise QueryError(
                 f"expected {id} to have a vector, found none yet: finish the index with {build_command(self.folder)}"
             )
-        vector: Float32 = self.vectors.rows(np.array([row]))[0]
+        vector: Float32 = self.read(np.array([row]))[0]
         return vector
+
+    def read(self, rows: Rows) -> Float32:
+        """Vectors of `rows` (m,), each of which has one: (m, dim)."""
+        return self.vectors.rows(rows)
+
+    def cosines(self, query: Float32, rows: Rows) -> Float32:
+        """Of `query` (dim,) with each of `rows` (n,): (n,), NaN where there is no vector."""
+        has = self.vectors.has(rows)
+        if has.all():
+            return cosines(query, self.read(rows))
+        found = np.full(len(rows), np.nan, np.float32)
+        found[has] = cosines(query, self.read(rows[has]))
+        return found
+
+    def around(self, query: Float32, k: int, mask: Mask | None, *, others: Rows = NO_ROWS) -> Around:
+        """Rows that hold the k allowed ones of highest cosine with `query` (dim,), and more; with them `others`."""
+        near = self.nearest(query, k, mask)
+        rows = np.union1d(near, others)
+        return Around(near, rows, self.cosines(query, rows))
+
+    def nearest(self, query: Float32, k: int, mask: Mask | None) -> Rows:
+        """Rows that hold the k allowed ones of highest cosine, and more."""
+        if mask is not None:
+            rows = np.flatnonzero(mask)
+            rows = rows[self.vectors.has(rows)]
+            if len(rows) <= max(SCANNED_ROWS, k):
+                return rows
+            mask = np.zeros(self.n_papers, bool)
+            mask[rows] = True
+        return self.ann.candidates(query[None], k, allowed=mask)[0]
 
     def into_space(self, vectors: Float32) -> Float32:
         """What the encoder made, as the store has it: its transform applied."""

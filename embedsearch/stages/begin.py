@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from embedsearch.ann import choose_kind
+from embedsearch.ann import AnnKind, choose_kind
 from embedsearch.corpus import sample_path
 from embedsearch.encoders import Encoder, ModelSpec, Recipe
 from embedsearch.encoders.openai import ServiceEncoder
@@ -127,7 +128,7 @@ class _Reading:
             transform=fitted,
             dtype=options.dtype or (known.dtype if known else DEFAULT_DTYPE),
             shard_rows=options.shard_rows,
-            ann_kind=(options.ann or choose_kind(n_papers)).value,
+            **_ann_of(options, n_papers, _known_dim(self.encoder), None),
             vectors=_note_of(self.encoder),
             papers=papers,
             keywords=index_words(folder, papers, number=number, progress=self.progress),
@@ -191,6 +192,20 @@ def _adjusted(writer: StoreWriter, known: Generation, options: BuildOptions, enc
         if asked:
             TransformSpec.parse(asked).check(dim=_known_dim(encoder), n_papers=known.n_papers)
         known = writer.update(msgspec.structs.replace(known, transform=asked))
-    if options.ann is not None and options.ann.value != known.ann_kind:
-        known = writer.update(msgspec.structs.replace(known, ann_kind=options.ann.value, ann=None, complete=False))
+    asked_ann = _ann_of(options, known.n_papers, known.dim or _known_dim(encoder), known)
+    if any(getattr(known, name) != value for name, value in asked_ann.items()):
+        known = writer.update(msgspec.structs.replace(known, **asked_ann, ann=None, complete=False))
     return known
+
+
+def _ann_of(options: BuildOptions, n_papers: int, dim: int | None, known: Generation | None) -> dict[str, Any]:
+    """What is asked of the index, as a generation notes it; what is not said is as in the `known` one."""
+    memory = known.ann_memory if known and options.memory is None else options.memory
+    recall = known.ann_recall if known and options.recall is None else options.recall
+    if isinstance(options.ann, AnnKind):
+        kind = options.ann.value
+    elif known and options.ann is None and options.memory is None:
+        kind = known.ann_kind
+    else:
+        kind = choose_kind(n_papers, dim=dim, memory=memory).value
+    return {"ann_kind": kind, "ann_memory": memory, "ann_recall": recall}

@@ -30,14 +30,7 @@ def embed(writer: StoreWriter, generation: Generation, encoder: Encoder, *, prog
     todo = generation.missing
     if not todo:
         return generation
-    if generation.dim not in (None, encoder.dim):  # a service may have another model under the same name today
-        raise RecipeMismatch(
-            f"expected vectors of {generation.dim} numbers, as {writer.folder} has them, found that the model makes"
-            f" {encoder.dim}: is another served under its name? Serve the old one again, or begin anew with --overwrite"
-        )
-    if generation.transform is not None:  # sooner where the dimension was known: a service is asked here
-        TransformSpec.parse(generation.transform).check(dim=encoder.dim, n_papers=generation.n_papers)
-    _check_space(writer, generation, encoder.dim)
+    check_beforehand(writer.folder, generation, encoder)
     (writer.folder / "vectors").mkdir(exist_ok=True)
     texts = texts_of(writer.folder, generation)
     if isinstance(encoder, GivenVectors):
@@ -54,6 +47,21 @@ def embed(writer: StoreWriter, generation: Generation, encoder: Encoder, *, prog
         generation = writer.update(with_shard(generation, shard, dim=encoded.vectors.shape[1]))
         tally.committed(shard)
     return generation
+
+
+def check_beforehand(folder: Path, generation: Generation, encoder: Encoder, *, n_papers: int | None = None) -> None:
+    """Raise for what would be found after hours otherwise: RecipeMismatch, OptionError or StoreError.
+
+    `n_papers` is how many are to be embedded here and handed in, where that is not all that are missing.
+    """
+    if generation.dim not in (None, encoder.dim):  # a service may have another model under the same name today
+        raise RecipeMismatch(
+            f"expected vectors of {generation.dim} numbers, as {folder} has them, found that the model makes"
+            f" {encoder.dim}: is another served under its name? Serve the old one again, or begin anew with --overwrite"
+        )
+    if generation.transform is not None:  # sooner where the dimension was known: a service is asked here
+        TransformSpec.parse(generation.transform).check(dim=encoder.dim, n_papers=generation.n_papers)
+    _check_space(folder, generation, encoder.dim, n_papers)
 
 
 def shard_of(file: FileEntry, first: int, encoded: Encoded, made_with: Mapping[str, Any]) -> Shard:
@@ -165,14 +173,14 @@ class _Tally:
         self._n_truncated += shard.n_truncated
 
 
-def _check_space(writer: StoreWriter, generation: Generation, dim: int) -> None:
+def _check_space(folder: Path, generation: Generation, dim: int, n_papers: int | None) -> None:
     """Say that the disk is too small before hours of work, not after."""
-    left = generation.n_papers - generation.n_embedded
+    left = generation.n_papers - generation.n_embedded if n_papers is None else n_papers
     needed = dim * left * np.dtype(generation.dtype).itemsize
-    if generation.ann_kind == AnnKind.FLAT.value:
+    if generation.ann_kind == AnnKind.FLAT.value and n_papers is None:
         needed += dim * generation.n_papers * np.dtype(np.float32).itemsize
-    free = shutil.disk_usage(writer.folder).free
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise StoreError(
-            f"expected {needed / 1e6:,.0f} MB of free disk for vectors in {writer.folder}, found {free / 1e6:,.0f} MB"
+            f"expected {needed / 1e6:,.0f} MB of free disk for vectors in {folder}, found {free / 1e6:,.0f} MB"
         )

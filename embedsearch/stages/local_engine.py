@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, open_encoder
 from embedsearch.errors import OptionError
 from embedsearch.stages.collect import Collector
+from embedsearch.stages.embed import check_beforehand
 from embedsearch.stages.options import Progress
 from embedsearch.stages.receipts import Receipt
 from embedsearch.stages.shard_work import IN_FLIGHT, Opener, ShardWorker
@@ -59,8 +61,10 @@ class Devices:
         self, writer: StoreWriter, generation: Generation, encoder: Encoder, *, progress: Progress
     ) -> Generation:
         """Raises what a worker raised, and StoreError where workers die at the same shard again and again."""
-        collector = Collector(writer, generation, progress)
+        check_beforehand(writer.folder, generation, encoder)
+        collector = Collector(writer, generation, encoder, progress)
         collector.sweep()
+        collector.begin()
         tasks = Tasks(collector.missing, shard_rows=generation.shard_rows)
         open_on = self.open_on or opener_of(generation)
         workers: list[_Worker] = []
@@ -84,6 +88,17 @@ def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
     return [by_connection[ready] for ready in wait(list(by_connection)) if isinstance(ready, Connection)]
 
 
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process that is started in here never sees Control-C, not even while it imports: its starter decides."""
+    resource_tracker.ensure_running()  # else that would be started in here, and unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """A process with an encoder, and the shards that it was given; another process takes the place of one that dies."""
 
@@ -98,7 +113,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
-        self._process.start()
+        with _interrupts_blocked():
+            self._process.start()
         theirs.close()
         self._has: list[int] = []
         self._give()
@@ -135,7 +151,6 @@ class _Worker:
 
 def _work(connection: Connection, folder: Path, number: int, opener: Opener) -> None:
     """What a worker's process does: a receipt, or an error, for each first row that it is sent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it decides
     sending = threading.Lock()
 
     def answer(first: int) -> None:

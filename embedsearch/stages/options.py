@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
-from embedsearch.ann import AnnKind
+from embedsearch.ann import AUTO, AnnKind
 from embedsearch.corpus import Selection
 from embedsearch.errors import OptionError
 from embedsearch.store.manifest import CorpusNote
@@ -30,7 +31,11 @@ class BuildOptions:
     corpus's columns; `strict` makes an empty abstract an error instead of a paper left out.
 
     How: `template` (default `{abstract}`), `transform` (`center`, `whiten:K`, `remove-top:K`, `truncate:D`, or `none`),
-    `dtype` of the stored vectors (default float16), `ann` (default: by the number of papers).
+    `dtype` of the stored vectors (default float16).
+
+    The index: `ann` is its kind, or "auto" for what suits the number of papers (the default in a new store); `memory`
+    in bytes what it may take, `recall` the share of the exact ten that it is to find (default 0.99). `ann_device` is
+    where an `ivf` is built: cpu, cuda or cuda:N. It is searched on the CPU, and the store does not remember it.
 
     `vector_fields` maps `id` and `embedding` to the columns of a file of vectors, where one is given.
 
@@ -46,17 +51,24 @@ class BuildOptions:
     template: str | None = None
     transform: str | None = None
     dtype: str | None = None
-    ann: AnnKind | None = None
+    ann: AnnKind | Literal["auto"] | None = None
+    memory: int | None = None
+    recall: float | None = None
+    ann_device: str = "cpu"
     vector_fields: Mapping[str, str] = field(default_factory=dict)
     shard_rows: int = SHARD_ROWS
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("limit", "sample", "shard_rows"):
+        for name in ("limit", "sample", "shard_rows", "memory"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise OptionError(f"expected {name.replace('_', ' ')} of at least 1, found {value!r}")
-        if isinstance(self.ann, str):
+        if self.recall is not None and not 0 < self.recall <= 1:
+            raise OptionError(f"expected a recall above 0, and 1 at most, found {self.recall!r}")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.ann_device):
+            raise OptionError(f"expected a device cpu, cuda or cuda:N for the index, found {self.ann_device!r}")
+        if isinstance(self.ann, str) and self.ann != AUTO:
             object.__setattr__(self, "ann", _kind(self.ann))
         if self.template is not None:
             Template.parse(self.template)
@@ -89,7 +101,7 @@ def _kind(name: str) -> AnnKind:
     try:
         return AnnKind(name)
     except ValueError:
-        known = ", ".join(kind.value for kind in AnnKind)
+        known = ", ".join([AUTO, *(kind.value for kind in AnnKind)])
         raise OptionError(f"expected an index of kind {known}, found {name!r}") from None
 
 
@@ -99,6 +111,7 @@ class Stage(Enum):
     READ = "reading papers"
     KEYWORDS = "indexing words"
     EMBED = "embedding"
+    COLLECT = "collecting shards"
     TRANSFORM = "fitting the transform"
     ANN = "building the index"
 

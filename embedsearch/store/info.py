@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from embedsearch.store.manifest import FORMAT, Generation, Manifest, read_manifest
 from embedsearch.transform import TransformSpec
 
@@ -76,7 +78,7 @@ def info_of(folder: Path, manifest: Manifest) -> StoreInfo:
         transform=g.transform,
         dim=space_dim(g),
         dtype=g.dtype,
-        ann={"kind": g.ann.kind, "parameters": g.ann.parameters, "recall": g.ann.recall} if g.ann else None,
+        ann=_ann(g),
         corpus={
             "source": note.source,
             "options": note.options,
@@ -106,6 +108,14 @@ def _taken(g: Generation) -> dict[str, Any] | None:
     if g.vectors is None:
         return None
     return {"source": g.vectors.source or None, "model": g.vectors.model, "has_encoder": g.has_encoder}
+
+
+def _ann(g: Generation) -> dict[str, Any] | None:
+    """The index, how good it was measured to be, and in what; `measured` is null in stores that say less."""
+    if g.ann is None:
+        return None
+    measured = msgspec.structs.asdict(g.ann.measured) if g.ann.measured else None
+    return {"kind": g.ann.kind, "parameters": g.ann.parameters, "recall": g.ann.recall, "measured": measured}
 
 
 def _sizes(g: Generation) -> dict[str, int]:

@@ -75,13 +75,35 @@ class VectorsNote(msgspec.Struct, frozen=True):
     changed: str = ""
 
 
+class AnnMeasure(msgspec.Struct, frozen=True, kw_only=True):
+    """How an index did when it was built, in queries that it was not set by.
+
+    `queries` says what they were: titles and sentences of papers, or stored rows, each left out of its own answer.
+    Errors are standard errors: of the mean recall, of the median latency. `latency_ms` is of one query, with what is
+    re-scored, on one thread, all in memory; `target` the recall that was asked for.
+    """
+
+    queries: str
+    n_queries: int
+    recall_error: float
+    latency_ms: float
+    latency_error_ms: float
+    target: float
+
+
 class Ann(msgspec.Struct, frozen=True):
-    """The FAISS file: its kind, what it was built with, and the share of the exact ten that it was measured to find."""
+    """The FAISS file: its kind, what it was built with, and the share of the exact ten that it was measured to find.
+
+    Parameters of `ivf`: n_lists, bits (of each number in a code; 1 where it is not said), n_probe (lists read for a
+    query), rescored (rows whose similarity is computed for ten hits). Without `measured` the recall is that of rows
+    which counted themselves.
+    """
 
     kind: str
     parameters: dict[str, int]
     recall: float
     file: FileEntry
+    measured: AnnMeasure | None = None
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +111,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is what the user asked for (a ModelSpec), `recipe` what that is (a Recipe), both as plain dictionaries.
     Of vectors that were taken from elsewhere (`vectors`) and do not say how to make more, `weights` in the recipe is
-    GIVEN_VECTORS and a hash of them.
+    GIVEN_VECTORS and a hash of them. `ann_memory` in bytes and `ann_recall` are what was asked of the index.
     """
 
     number: int
@@ -104,6 +126,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str
     shard_rows: int
     ann_kind: str
+    ann_memory: int | None = None
+    ann_recall: float | None = None
     dim: int | None = None
     papers: FileEntry
     keywords: list[FileEntry]

@@ -45,7 +45,7 @@ BEFORE, AFTER, HALF = "before", "after", "half"
 HOOKS: dict[str, tuple[str, str, str, int | None]] = {
     "paper": ("embedsearch.store.catalogue_writer:CatalogueWriter", "add", BEFORE, None),
     "catalogue": ("embedsearch.store.catalogue_writer:CatalogueWriter", "finish", BEFORE, None),
-    "document": ("embedsearch.keywords.index", "designations", BEFORE, None),  # called once for each document
+    "document": ("embedsearch.keywords.writing", "designations", BEFORE, None),  # called once for each document
     "begin": ("embedsearch.store.writer:StoreWriter", "begin", BEFORE, None),
     "update": ("embedsearch.store.writer:StoreWriter", "update", BEFORE, None),
     "ann": ("embedsearch.ann.faiss_index", "build", BEFORE, None),

@@ -185,3 +185,80 @@ def test_damaged_files_are_no_traceback(tmp_path: Path) -> None:
             except StoreCorrupt:
                 n_refused += 1
     assert n_refused > 5
+
+
+COMMON = "of the and in we that with for"
+LARGE_QUERIES = [
+    "dust of the stars",
+    "hot plasma in the gas and dust",
+    "wave with a shock",
+    "the dust",
+    "of the",
+    "A. Writer3",
+]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Keywords:
+    """400 papers in which most have the words of COMMON, and few any other."""
+    random = np.random.default_rng(4)
+    words = ["dust", "star", "gas", "plasma", "shock", "wave", "disk", "jet", "hot", "cold", "ring"]
+    rare = [*words, *map("w{}".format, range(60))]
+    folder = tmp_path_factory.mktemp("many") / "k"
+    texts = [
+        " ".join([*random.choice(COMMON.split(), 12), *random.choice(rare, random.integers(1, 9))]) for _ in range(400)
+    ]
+    keywords.build(folder, (stored(row, "", text, [f"A. Writer{row % 9}"]) for row, text in enumerate(texts)))
+    return Keywords(folder)
+
+
+@pytest.fixture
+def looks_twice(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows are looked at again, at each search that leaves frequent words out."""
+    looked = list[int]()
+    bm25 = Keywords.bm25
+    monkeypatch.setattr(index_module, "LARGE", 100)
+    monkeypatch.setattr(index_module, "SMALL", 0.5)
+    monkeypatch.setattr(
+        Keywords, "bm25", lambda self, query, rows: (looked.append(len(rows)), bm25(self, query, rows))[1]
+    )
+    return looked
+
+
+def test_leaving_frequent_words_out_of_the_first_search_changes_no_score(
+    many: Keywords, looks_twice: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for query in map(KeywordQuery.parse, LARGE_QUERIES):
+        for k in (1, 5, 30):
+            rows, scores = many.candidates(query, k)
+            with monkeypatch.context() as at_once:
+                at_once.setattr(index_module, "LARGE", 10_000)
+                expected = dict(zip(*(each.tolist() for each in many.candidates(query, k)), strict=True))
+            assert (np.diff(scores) <= 0).all()
+            assert dict(zip(rows.tolist(), scores.tolist(), strict=True)) == expected
+    assert len(looks_twice) > 5
+    assert max(looks_twice) < 60
+
+
+def test_what_is_listed_bounds_every_score(many: Keywords, looks_twice: list[int]) -> None:
+    everywhere = np.arange(len(many))
+    for query in map(KeywordQuery.parse, LARGE_QUERIES):
+        truth = many.bm25(query, everywhere)
+        for m in (3, 20, 500):
+            listed = many.listed(query, m)
+            assert listed.best == truth.max()
+            assert (listed.at_least <= truth[listed.rows]).all()
+            assert (truth[listed.rows] <= listed.at_most).all()
+            assert np.delete(truth, listed.rows).max(initial=0.0) <= listed.others
+    assert sum(n < len(many) for n in looks_twice) > 5
+
+
+def test_bm25_is_the_same_however_rows_are_named(many: Keywords, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.arange(0, 400, 11)
+    for query in map(KeywordQuery.parse, LARGE_QUERIES):
+        by_word = many.bm25(query, rows)
+        with monkeypatch.context() as at_once:
+            at_once.setattr(index_module, "FEW_ROWS", 0)
+            assert np.array_equal(by_word, many.bm25(query, rows))
+            at_once.setattr(index_module, "TERM_ROWS", 0)
+            assert np.array_equal(by_word, many.bm25(query, rows))

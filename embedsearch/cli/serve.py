@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from embedsearch.cli.keys import default_file, keys_option
 from embedsearch.cli.options import compute_options, index_option, message_options
@@ -35,6 +38,31 @@ def limit_options(function: Any) -> Any:
     return function
 
 
+def ray_options(function: Any) -> Any:
+    """--engine ray, and what it takes; see RayOptions."""
+    for option in reversed(
+        [
+            click.option(
+                "--engine",
+                type=click.Choice(["local", "ray"]),
+                default="local",
+                show_default=True,
+                help="Where it runs: here, or on a Ray cluster.",
+            ),
+            click.option("--address", metavar="HOST:PORT", help="Ray: the cluster. [default: one on this machine]"),
+            click.option("--parts", type=COUNT, help="Ray: processes over which the vectors are spread. [default: 1]"),
+            click.option(
+                "--replicas", metavar="MIN:MAX", help="Ray: of the server and of each part, by load. [default: 1]"
+            ),
+            click.option(
+                "--cpus-per-replica", type=click.FloatRange(min=0), metavar="X", help="Ray: cores of each. [default: 1]"
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
 @click.command(name="serve")
 @index_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others need keys.")
@@ -60,10 +88,14 @@ def limit_options(function: Any) -> Any:
     show_default=True,
     help="A line for each request; none: messages alone.",
 )
+@ray_options
 @limit_options
 @compute_options
 @message_options
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     index: Path,
     host: str,
     port: int,
@@ -74,6 +106,11 @@ def command(
     insecure: bool,
     allowed_hosts: tuple[str, ...],
     log_format: str,
+    engine: str,
+    address: str | None,
+    parts: int | None,
+    replicas: str | None,
+    cpus_per_replica: float | None,
     device: str,
     dtype: str,
     token_budget: int | None,
@@ -83,7 +120,12 @@ def command(
 
     The index is looked at all the time: a new generation is opened and takes over without a request lost. A key of
     EMBEDSEARCH_API_KEY may read; see `embedsearch keys` for more.
+
+    With --engine ray the server runs on a cluster, in as many replicas as the load asks for; --parts spreads the
+    vectors over processes, for an index that no machine holds. All nodes must know the index under the same path.
     """
+    of_ray = {"address": address, "parts": parts, "replicas": replicas, "cpus_per_replica": cpus_per_replica}
+    _check_engine(context, engine, of_ray)
     try:
         from embedsearch.server.run import serve
     except ImportError as error:
@@ -91,7 +133,8 @@ def command(
     from embedsearch.encoders import Compute
     from embedsearch.server.options import Batching, Limits, ServeOptions
 
-    serve(
+    run = _on_ray(of_ray) if engine == "ray" else serve
+    run(
         ServeOptions(
             index=index,
             model=model,
@@ -118,6 +161,43 @@ def command(
             batching=Batching(max_texts=limits["batch"], cached_queries=limits["cache"]),
         )
     )
+
+
+NOT_OF_RAY = {
+    "workers": "Ray starts processes as --replicas says",
+    "max_connections": "Ray Serve's proxy takes the connections",
+}
+
+
+def _check_engine(context: click.Context, engine: str, of_ray: dict[str, Any]) -> None:
+    """Raise a usage error for an option that the engine does not know."""
+    if engine == "ray":
+        for name, why in NOT_OF_RAY.items():
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                raise click.UsageError(f"Expected no --{name.replace('_', '-')} beside --engine ray: {why}.")
+        return
+    named = [f"--{name.replace('_', '-')}" for name, value in of_ray.items() if value is not None]
+    if named:
+        raise click.UsageError(f"Expected --engine ray beside {named[0]}.")
+
+
+def _on_ray(of_ray: dict[str, Any]) -> Callable[[Any], None]:
+    """What serves on a cluster."""
+    from embedsearch.server.options import RayOptions
+    from embedsearch.server.ray_serve import serve_on_ray
+
+    given = {name: value for name, value in of_ray.items() if value is not None}
+    if "replicas" in given:
+        given["replicas"] = _range(given["replicas"])
+    return functools.partial(serve_on_ray, ray_options=RayOptions(**given))
+
+
+def _range(text: str) -> tuple[int, int]:
+    """MIN:MAX, or N for both."""
+    least, colon, most = text.partition(":")
+    if not (least.isdecimal() and (most.isdecimal() or not colon)):
+        raise click.UsageError(f"Expected --replicas as N or MIN:MAX, found {text!r}.")
+    return int(least), int(most or least)
 
 
 def _missing(error: ImportError) -> Exception:

@@ -5,8 +5,9 @@ designations in one spelling (NGC 1333 = NGC1333), `authors` the authors' names;
 the score. Nothing in a query is an operator but the quotation marks around a phrase.
 """
 
-from embedsearch.keywords.index import Keywords, build
+from embedsearch.keywords.index import Keywords, Listed
 from embedsearch.keywords.query import MAX_QUERY_CHARS, MAX_QUERY_WORDS, KeywordQuery, clean
 from embedsearch.keywords.words import words_of
+from embedsearch.keywords.writing import build
 
-__all__ = ["MAX_QUERY_CHARS", "MAX_QUERY_WORDS", "KeywordQuery", "Keywords", "build", "clean", "words_of"]
+__all__ = ["MAX_QUERY_CHARS", "MAX_QUERY_WORDS", "KeywordQuery", "Keywords", "Listed", "build", "clean", "words_of"]

@@ -1,4 +1,4 @@
-"""The keyword index: written once, read by many threads."""
+"""Reads a keyword index, by many threads."""
 
 from __future__ import annotations
 
@@ -6,61 +6,45 @@ import math
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import tantivy
 
-from embedsearch.errors import StoreCorrupt, StoreError
+from embedsearch.errors import StoreCorrupt
 from embedsearch.keywords.query import KeywordQuery
-from embedsearch.keywords.words import ANALYZER, author_words, words_of
+from embedsearch.keywords.words import ANALYZER, words_of
+from embedsearch.keywords.writing import LOCK_FILES, schema
 from embedsearch.scores import Float32, Mask, Rows, at_least_kth
-from embedsearch.store.catalogue import StoredPaper
 from embedsearch.store.manifest import REPAIR
-from embedsearch.texts import designations, fold_spelling
 
-LOCK_FILES = ".tantivy-*.lock"
 DIRECT_ROWS = 20_000
 """Up to so many allowed rows are named to tantivy; above, it is asked for more hits until enough are allowed."""
 
 TERM_ROWS = 200
 """Up to so many are named one by one, in a third of the time; of 2,000, a set takes a fifth."""
 
+FEW_ROWS = 40
+"""Up to so many are named to each word by itself: of 20, in two thirds of the time. The scores are the same."""
 
-def _schema() -> tantivy.Schema:
-    builder = tantivy.SchemaBuilder()
-    builder.add_unsigned_field("row", stored=False, indexed=True, fast=True)
-    builder.add_text_field("text", stored=False, tokenizer_name="people", index_option="position")
-    builder.add_text_field("names", stored=False, tokenizer_name="whitespace", index_option="freq")
-    builder.add_text_field("authors", stored=False, tokenizer_name="whitespace", index_option="freq")
-    return builder.build()
+FREQUENT = 0.5
+"""A word that a larger share of the papers has takes most of a search's time, and adds next to nothing to a score."""
 
+LARGE = 1_000_000
+"""From so many papers on frequent words are left out of a first search: of 300,000, a second look takes as long as they
+do, of 3,000,000 a third."""
 
-def build(folder: Path, papers: Iterable[StoredPaper], *, progress: Callable[[int], None] | None = None) -> None:
-    """Write the segments of a new index to `folder`, which is made. `progress(n)` after the n-th paper."""
-    folder.mkdir()
-    try:
-        index = tantivy.Index(_schema(), path=str(folder))
-        index.register_tokenizer("people", ANALYZER)
-        writer = index.writer(heap_size=128_000_000, num_threads=1)
-        for n, stored in enumerate(papers, 1):
-            text = f"{stored.title}\n{stored.abstract}"
-            document = tantivy.Document()
-            document.add_unsigned("row", stored.row)
-            document.add_text("text", fold_spelling(text))
-            document.add_text("names", " ".join(found.folded for found in designations(text)))
-            document.add_text("authors", " ".join(word for name in stored.authors for word in author_words(name)))
-            writer.add_document(document)
-            if progress:
-                progress(n)
-        writer.commit()
-        writer.wait_merging_threads()
-    except (ValueError, OSError) as error:  # tantivy reports a full disk as a ValueError
-        raise StoreError(f"expected to write {folder}, found: {error}") from error
-    for leftover in folder.glob(LOCK_FILES):
-        leftover.unlink()
+SMALL = 0.05
+"""Only where they add at most this share of the best score: else too many papers would need the second look."""
+
+ROUNDING = 1e-3
+"""More than rounding can make of a sum of words' scores."""
+
+MOST_OF_A_WORD = 2.2
+"""Times its idf: 1 + k1 of tantivy's BM25, which no number of repetitions reaches."""
 
 
 @contextmanager
@@ -77,12 +61,26 @@ def _damage(folder: Path) -> Iterator[None]:
         raise StoreCorrupt(f"expected a keyword index in {folder}, found damaged files; {REPAIR}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Rows (n,) with the least and the most that their BM25 can be, (n,) float32 each, equal where it is known.
+
+    `others` is the most that any other row can have, `best` the highest BM25 of the whole corpus.
+    """
+
+    rows: Rows
+    at_least: Float32
+    at_most: Float32
+    others: float
+    best: float
+
+
 class Keywords:
     """Reads a keyword index. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._schema = _schema()
+        self._schema = schema()
         with _damage(folder):
             index = self._open(folder)
             index.register_tokenizer("people", ANALYZER)
@@ -104,6 +102,8 @@ class Keywords:
             rows, scores = self._search(self._among(asked, np.flatnonzero(allowed)), n)
             keep = at_least_kth(scores, k)
             return rows[keep], scores[keep]
+        if allowed is None and (found := self._without_frequent(query, k)) is not None:
+            return found
         limit = (k if allowed is None else 4 * k) + 16
         while True:
             rows, scores = self._search(asked, limit)
@@ -115,6 +115,23 @@ class Keywords:
                 keep = at_least_kth(scores, k)
                 return rows[keep], scores[keep]
             limit *= 4
+
+    def listed(self, query: KeywordQuery, m: int, *, allowed: Mask | None = None) -> Listed:
+        """The m allowed rows that are best by BM25, or nearly so, with what is known of the BM25 of all."""
+        rare = self._rare(query) if allowed is None else None
+        if rare is not None:
+            asked, slack = rare
+            rows, least = self._search(asked, m)
+            if len(rows) == m and slack <= SMALL * least[0]:
+                most, others = least + np.float32(slack), float(least[-1]) + slack
+                leading = most >= least[0]
+                least[leading] = most[leading] = self.bm25(query, rows[leading])
+                best = float(least.max())
+                return Listed(rows, least, most, others, best if best >= others else self.best(query))
+        rows, scores = self.candidates(query, m, allowed=allowed)
+        others = float(scores.min()) if len(rows) >= m else 0.0
+        best = float(scores.max(initial=0.0)) if allowed is None else self.best(query)
+        return Listed(rows, scores, scores, others, best)
 
     def quoted(self, query: KeywordQuery, n_rows: int) -> Mask | None:
         """Which of `n_rows` rows have all that the query has in quotation marks; None where it has none."""
@@ -132,7 +149,7 @@ class Keywords:
         asked = self._asked(query)
         if asked is None or not len(rows):
             return scores
-        found, values = self._search(self._among(asked, rows), len(rows))
+        found, values = self._search(self._asked_of(query, asked, rows), len(rows))
         known = dict(zip(found.tolist(), values.tolist(), strict=True))
         for i, row in enumerate(rows.tolist()):
             scores[i] = known.get(row, 0.0)
@@ -153,13 +170,50 @@ class Keywords:
         return math.log(1 + self._searcher.num_docs / (1 + n_with))
 
     def _asked(self, query: KeywordQuery) -> tantivy.Query | None:
-        should = [(tantivy.Occur.Should, self._term("text", word)) for word in query.words]
-        should += [(tantivy.Occur.Should, self._term("names", name)) for name in query.names]
-        should += [
-            (tantivy.Occur.Should, self._term("authors", word)) for word in query.authors if self._is_a_name(word)
-        ]
-        must = self._must(query)
-        return tantivy.Query.boolean_query(must + should) if must or should else None
+        asked = self._must(query) + self._should(query)
+        return tantivy.Query.boolean_query(asked) if asked else None
+
+    def _should(self, query: KeywordQuery) -> list[tuple[tantivy.Occur, tantivy.Query]]:
+        asked = [self._term("text", word) for word in query.words]
+        asked += [self._term("names", name) for name in query.names]
+        asked += [self._term("authors", word) for word in query.authors if self._is_a_name(word)]
+        return [(tantivy.Occur.Should, one) for one in asked]
+
+    def _rare(self, query: KeywordQuery) -> tuple[tantivy.Query, float] | None:
+        """What is asked without frequent words, and the most that these add to a score; None where that is nothing."""
+        n, added, frequent = len(self), 0.0, set[str]()
+        if n < LARGE or query.phrases or query.quoted_names:
+            return None
+        with _damage(self._folder):
+            for word in query.words:
+                if (n_with := self._searcher.doc_freq("text", word)) > FREQUENT * n:
+                    frequent.add(word)
+                    added += MOST_OF_A_WORD * math.log(1 + (n - n_with + 0.5) / (n_with + 0.5))
+        if not frequent:
+            return None
+        rest = self._asked(replace(query, words=tuple(word for word in query.words if word not in frequent)))
+        return None if rest is None else (rest, added + ROUNDING)
+
+    def _without_frequent(self, query: KeywordQuery, k: int) -> tuple[Rows, Float32] | None:
+        """As `candidates`, found by the rare words of a query; None where these are none, or do not decide."""
+        if (rare := self._rare(query)) is None:
+            return None
+        asked, slack = rare
+        rows, least = self._search(asked, k + 16)
+        if len(rows) < k + 16 or slack > SMALL * least[0]:
+            return None
+        near = least + slack >= least[k - 1]
+        scores = self.bm25(query, rows[near])
+        order = np.argsort(-scores, kind="stable")[: int(at_least_kth(scores, k).sum())]
+        rows, scores = rows[near][order], scores[order]
+        return (rows, scores) if scores[-1] > least[-1] + slack else None
+
+    def _asked_of(self, query: KeywordQuery, asked: tantivy.Query, rows: Rows) -> tantivy.Query:
+        """What gives the BM25 of `rows`."""
+        if len(rows) > FEW_ROWS or query.phrases or query.quoted_names:
+            return self._among(asked, rows)
+        each = [(tantivy.Occur.Should, self._among(word, rows)) for _, word in self._should(query)]
+        return tantivy.Query.boolean_query(each)
 
     def _must(self, query: KeywordQuery) -> list[tuple[tantivy.Occur, tantivy.Query]]:
         asked = [self._term("names", name) for name in query.quoted_names]

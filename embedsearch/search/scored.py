@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from embedsearch.scores import Float32, Rows
+from embedsearch.keywords import Listed
+from embedsearch.scores import Float32, Mask, Rows, at_least_kth
+from embedsearch.search.view import Around
 
 HYBRID_WEIGHT = 0.6
 """w of hybrid = w cosine + (1 - w) BM25 / best BM25: chosen on queries of its own, see docs/method.md."""
@@ -31,17 +34,52 @@ def mixed(rows: Rows, cosines: Float32, bm25: Float32, best: float) -> Scored:
     return Scored(rows, scores.astype(np.float32), cosines)
 
 
-def are_settled(scored: Scored, near: Rows, bm25: Float32, best: float, *, m: int, k: int) -> bool:
-    """Whether the k-th of the hybrid scores is above all that rows outside of both lists of m can have.
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """The first of two lists, by cosine and by words, among which the best hybrid scores are looked for.
 
-    `near` are the rows of the list by cosine, `bm25` the values of the list by words.
+    `rows` (n,), sorted, are those of both; `cosines` (n,) is NaN where there is no vector; `at_least` and `at_most`
+    (n,) are bounds of their BM25, equal where it is known. No other row has more than `last_cosine` and `last_bm25`.
+    `best` is the query's highest BM25 of the whole corpus.
     """
-    if len(scored.rows) < k:
-        return False
-    # What is missing from a list has at most the list's m-th value.
-    last_cosine = _kth(scored.cosines[np.isin(scored.rows, near)], m)
-    last_bm25 = _kth(bm25, m)
-    return bool(_kth(scored.scores, k) > HYBRID_WEIGHT * last_cosine + (1 - HYBRID_WEIGHT) * last_bm25 / best)
+
+    rows: Rows
+    cosines: Float32
+    at_least: Float32
+    at_most: Float32
+    last_cosine: float
+    last_bm25: float
+    best: float
+
+    @classmethod
+    def of(cls, found: Around, listed: Listed, *, m: int) -> Self:
+        """Of what is around the query, and what is `listed` by words, which is some of it.
+
+        An index proposes more than m rows: what is below the m-th cosine is left out, as if it had not been proposed.
+        """
+        n = len(found.rows)
+        near, at = np.searchsorted(found.rows, found.near), np.searchsorted(found.rows, listed.rows)
+        kept, least, most = np.zeros(n, bool), np.zeros(n, np.float32), np.full(n, listed.others, np.float32)
+        kept[near[at_least_kth(found.cosines[near], m)]] = kept[at] = True
+        least[at], most[at] = listed.at_least, listed.at_most
+        last_cosine = _kth(found.cosines[near], m)
+        return cls(
+            found.rows[kept], found.cosines[kept], least[kept], most[kept], last_cosine, listed.others, listed.best
+        )
+
+    def may_lead(self, k: int) -> Mask:
+        """Which rows can be among the best k: those whose score may be as high as k others' certainly are."""
+        if len(self.rows) <= k:
+            return np.ones(len(self.rows), bool)
+        lowest = mixed(self.rows, self.cosines, self.at_least, self.best).scores
+        highest = mixed(self.rows, self.cosines, self.at_most, self.best).scores
+        kth = float(np.partition(lowest, len(lowest) - k)[len(lowest) - k])
+        return np.greater_equal(highest, kth)
+
+    def settle(self, scored: Scored, k: int) -> bool:
+        """Whether the k-th of the hybrid scores is above all that rows outside of both lists can have."""
+        outside = HYBRID_WEIGHT * self.last_cosine + (1 - HYBRID_WEIGHT) * self.last_bm25 / self.best
+        return len(scored.rows) >= k and _kth(scored.scores, k) > outside
 
 
 def _kth(values: Float32, k: int) -> float:

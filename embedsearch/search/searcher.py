@@ -25,6 +25,9 @@ from embedsearch.store.manifest import Generation, Manifest, read_manifest
 
 T = TypeVar("T")
 
+OpenView = Callable[[Path], StoreView]
+"""Opens the state that a store has now."""
+
 WARMING = "star"
 """What is asked when a store is warmed up."""
 
@@ -45,6 +48,7 @@ class Searcher:
         compute: Compute | None = None,
         observe: Observe | None = None,
         follows: bool = True,
+        open_view: OpenView = StoreView.open,
     ) -> None:
         """See `open`."""
         self.folder = folder
@@ -53,7 +57,8 @@ class Searcher:
         spec = ModelSpec(name=model) if isinstance(model, str) else model
         self._encoder = StoreEncoder(encoder, model=spec, compute=compute or Compute())
         self._refreshing = threading.Lock()
-        self._view = StoreView.open(folder)
+        self._open_view = open_view
+        self._view = open_view(folder)
         self._encoder.check(self.generation)
 
     @classmethod
@@ -66,17 +71,26 @@ class Searcher:
         compute: Compute | None = None,
         observe: Observe | None = None,
         follows: bool = True,
+        open_view: OpenView = StoreView.open,
     ) -> Searcher:
         """Open the store at `path`. The model is loaded at the first query that needs it, unless `encoder` is given.
 
         A store knows its model, unless its vectors came from a file that does not say: then `model` names what made
         them. `observe(stage, seconds)` is called in the searching thread after each stage of a query: encode, search,
         catalogue. With `follows=False` only `refresh` goes on with a newer state: a query that needs a file which is
-        gone raises StoreCorrupt.
+        gone raises StoreCorrupt. `open_view` opens a state in another way: see parts.py.
 
         Raises StoreNotFound, StoreCorrupt, StoreTooNew, or RecipeMismatch if `encoder` did not make its vectors.
         """
-        return cls(Path(path), encoder=encoder, model=model, compute=compute, observe=observe, follows=follows)
+        return cls(
+            Path(path),
+            encoder=encoder,
+            model=model,
+            compute=compute,
+            observe=observe,
+            follows=follows,
+            open_view=open_view,
+        )
 
     @property
     def generation(self) -> Generation:
@@ -99,7 +113,7 @@ class Searcher:
             found = read_manifest(self.folder, check_files=False)  # opening looks at them
             if found.checksum == view.manifest.checksum and view.catalogue.is_there():
                 return False
-            newer = StoreView.open(self.folder)
+            newer = self._open_view(self.folder)
             self._encoder.check(newer.generation)
             self._view = newer
             return True

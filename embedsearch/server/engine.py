@@ -15,11 +15,13 @@ from embedsearch.errors import Overloaded, StoreCorrupt, TookTooLong
 from embedsearch.records import SearchResult
 from embedsearch.scores import Float32
 from embedsearch.search import Mode, Searcher, Sort
+from embedsearch.search.searcher import OpenView
+from embedsearch.search.view import StoreView
 from embedsearch.server import metrics
 from embedsearch.server.batching import QueryBatcher, Waited
 from embedsearch.server.options import ServeOptions
 from embedsearch.server.swap import Served, Swapper
-from embedsearch.server.threads import SearchThreads, stopping
+from embedsearch.server.threads import SEARCH_THREADS, SearchThreads, stopping
 from embedsearch.store.catalogue import StoredPaper
 from embedsearch.store.filters import Filters
 from embedsearch.store.info import StoreInfo, info_of
@@ -61,12 +63,25 @@ class Engine:
     Searcher raises. What is past its limits is the caller's to refuse.
     """
 
-    def __init__(self, options: ServeOptions, *, encoder: Encoder | None = None) -> None:
-        """`encoder` stands in for the store's own (tests)."""
+    def __init__(
+        self,
+        options: ServeOptions,
+        *,
+        encoder: Encoder | None = None,
+        open_view: OpenView = StoreView.open,
+        search_threads: int = SEARCH_THREADS,
+    ) -> None:
+        """`encoder` stands in for the store's own (tests); `open_view`: see Searcher.open."""
         self.options = options
-        self._threads = SearchThreads()
+        self._threads = SearchThreads(search_threads)
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encode")
-        self._swapper = Swapper(options, encoder=encoder, encode_thread=self._encoding, prepare=self._threads.connect)
+        self._swapper = Swapper(
+            options,
+            encoder=encoder,
+            encode_thread=self._encoding,
+            prepare=self._threads.connect,
+            open_view=open_view,
+        )
         self._watching: asyncio.Task[None] | None = None
         self._n_waiting = 0
         self._stopping = False

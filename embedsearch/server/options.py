@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embedsearch.encoders import Compute
+from embedsearch.errors import OptionError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -66,3 +67,28 @@ class ServeOptions:
     batching: Batching = field(default_factory=Batching)
     poll_seconds: float = 1.0
     """How often the index is looked at for a new generation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayOptions:
+    """What a server on a Ray cluster is told beside ServeOptions. Raises OptionError."""
+
+    address: str | None = None
+    """The cluster; None: one of this machine, which ends with the server."""
+    parts: int = 1
+    """Over how many processes the vectors are spread; 1: each replica has all."""
+    replicas: tuple[int, int] = (1, 1)
+    """Of the server, and of each part: at least, and at most where many ask."""
+    cpus_per_replica: float = 1
+
+    def __post_init__(self) -> None:
+        least, most = self.replicas
+        if not 1 <= least <= most:
+            raise OptionError(f"expected replicas as MIN:MAX, 1 or more, found {least}:{most}")
+        if self.parts < 1 or self.cpus_per_replica < 0:
+            raise OptionError(f"expected 1 part or more, found {self.parts} with {self.cpus_per_replica:g} cores each")
+
+    @property
+    def cpus(self) -> float:
+        """Cores of all replicas when there are as many as may be."""
+        return self.replicas[1] * (1 + (self.parts if self.parts > 1 else 0)) * self.cpus_per_replica

@@ -43,7 +43,7 @@ def serve(options: ServeOptions) -> None:
     for one that others reach where nobody needs a key, the store's own error where it cannot be opened, and
     KeyboardInterrupt for a second SIGINT.
     """
-    _check_open(options)
+    check_open(options)
     _set_threads(options.workers)
     with listen(options.host, options.port) as listening:
         n_papers = Searcher.open(options.index).generation.n_papers
@@ -57,7 +57,8 @@ def serve(options: ServeOptions) -> None:
                 supervisor.run(when_ready=lambda: log.info(where))
 
 
-def _check_open(options: ServeOptions) -> None:
+def check_open(options: ServeOptions) -> None:
+    """Raise OptionError where others than this machine could ask and nobody needs a key."""
     keys = Keys(options.keys_file, os.environ.get(ENV))
     if not (is_loopback(options.host) or keys.required or options.insecure):
         raise OptionError(
@@ -66,9 +67,14 @@ def _check_open(options: ServeOptions) -> None:
         )
 
 
+def message_level() -> int:
+    """A server says more of itself than a command: INFO, unless told to be quiet."""
+    level = log.getEffectiveLevel()
+    return logging.INFO if level == logging.WARNING else level
+
+
 def _config(options: ServeOptions, app: Any, *, factory: bool = False) -> uvicorn.Config:
     """What uvicorn is told; goes to workers, and so can be pickled. It sets up the log of this process."""
-    level = log.getEffectiveLevel()
     protocol: Any = functools.partial(BoundedProtocol, limits=options.limits)
     return uvicorn.Config(
         app,
@@ -78,8 +84,7 @@ def _config(options: ServeOptions, app: Any, *, factory: bool = False) -> uvicor
         http=protocol,
         ws="none",
         workers=options.workers,
-        # A server says more of itself than a command: INFO, unless told to be quiet
-        log_config=log_config(options.log_format, level=logging.INFO if level == logging.WARNING else level),
+        log_config=log_config(options.log_format, level=message_level()),
         access_log=False,
         server_header=False,
         backlog=BACKLOG,

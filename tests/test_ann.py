@@ -25,7 +25,7 @@ from embedsearch.ann import (
 )
 from embedsearch.ann.kinds import FlatIndex, IvfIndex
 from embedsearch.errors import MissingExtra, StoreCorrupt
-from embedsearch.scores import Float32, cosines, unit_rows
+from embedsearch.scores import Float32, Mask, cosines, unit_rows
 from embedsearch.store.manifest import Ann, FileEntry
 from embedsearch.store.vectors import ShardedVectors
 
@@ -169,3 +169,21 @@ def test_a_search_leaves_the_callers_threads_as_they_were(n_queries: int) -> Non
         assert faiss.omp_get_max_threads() == 2
     finally:
         faiss.omp_set_num_threads(before)
+
+
+def test_a_filter_does_not_cost_recall(vectors: ShardedVectors, tmp_path: Path) -> None:
+    """The best of a few allowed rows lie in farther lists than the best of all."""
+    _, index = built(tmp_path / "ann", choice.Plan(kind=AnnKind.IVF, n_lists=64, bits=8), vectors)
+    random = np.random.default_rng(6)
+    queries = unit_rows(random.normal(size=(60, 32)) + 3 * vectors.rows(np.arange(60)))
+    scores = queries @ vectors.rows(np.arange(3000)).T
+
+    def recall(allowed: Mask) -> float:
+        exact = np.argsort(-np.where(allowed, scores, -2), axis=1)[:, :10]
+        found = index.candidates(queries, 10, allowed=allowed)
+        return float(np.mean([np.isin(true, its).mean() for true, its in zip(exact, found, strict=True)]))
+
+    everything = recall(np.ones(3000, bool))
+    assert everything > 0.85
+    for share in (0.3, 0.1):
+        assert recall(random.random(3000) < share) > everything - 0.05

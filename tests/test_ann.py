@@ -174,6 +174,8 @@ def test_a_search_leaves_the_callers_threads_as_they_were(n_queries: int) -> Non
 def test_a_filter_does_not_cost_recall(vectors: ShardedVectors, tmp_path: Path) -> None:
     """The best of a few allowed rows lie in farther lists than the best of all."""
     _, index = built(tmp_path / "ann", choice.Plan(kind=AnnKind.IVF, n_lists=64, bits=8), vectors)
+    assert isinstance(index, IvfIndex)
+    index.set(n_probe=3, rescored=20)
     random = np.random.default_rng(6)
     queries = unit_rows(random.normal(size=(60, 32)) + 3 * vectors.rows(np.arange(60)))
     scores = queries @ vectors.rows(np.arange(3000)).T
@@ -184,6 +186,6 @@ def test_a_filter_does_not_cost_recall(vectors: ShardedVectors, tmp_path: Path) 
         return float(np.mean([np.isin(true, its).mean() for true, its in zip(exact, found, strict=True)]))
 
     everything = recall(np.ones(3000, bool))
-    assert everything > 0.85
+    assert everything > 0.8
     for share in (0.3, 0.1):
         assert recall(random.random(3000) < share) > everything - 0.05

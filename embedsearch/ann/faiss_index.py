@@ -26,6 +26,10 @@ TRAINING_ROUNDS = 5
 """Of k-means. With 4,096 lists of 3,000,000 vectors, 10 rounds over 50 rows a list took 105 s, 5 over 30 took 12 s; as
 many lists then held as many of the exact ten."""
 
+LOOKED_AT = 8
+"""Centres that a graph keeps in view for the nearest one of a row that is added: of 3,000,000 vectors and 4,096 lists
+99 % come into that of the nearest, with FAISS' own 16 99.6 %. Recall was the same, and adding took a quarter less."""
+
 FLAT_QUERIES = 32
 
 
@@ -141,11 +145,12 @@ def _trained(plan: Plan, vectors: ShardedVectors, centres: Float32 | None, gpu: 
     if centres is not None:
         index.quantizer.add(centres)
     n_training = min(vectors.n_rows, TRAINING_ROWS_A_LIST * plan.n_lists)
-    # What k-means asks for the nearest centre. For a graph FAISS would take distances, at three times the time.
-    flat = faiss.IndexFlatIP(vectors.dim)
-    index.clustering_index = flat = flat if gpu is None else gpu.holding(flat)
+    there = None if gpu is None else gpu.holding(faiss.IndexFlatIP(vectors.dim))
+    index.clustering_index = there  # what k-means asks for the nearest centre: a bare pointer
     index.train(vectors.rows(spread(vectors.n_rows, n_training)))
     index.clustering_index = None
+    if plan.has_graph:
+        faiss.downcast_index(index.quantizer).hnsw.efSearch = LOOKED_AT  # a search says its own
     return index
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -19,12 +22,12 @@ from running import run
 from serving import free_port, in_process
 
 from embedsearch.build import BuildOptions, build_index
-from embedsearch.errors import EmbedsearchError, OptionError
+from embedsearch.errors import EmbedsearchError, OptionError, ServerError
 from embedsearch.server.options import Limits, RayOptions, ServeOptions
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]  # Ray's own: open files, deprecations
 
-N, PARTS = 250, 3
+N, PARTS = 250, 2
 REQUESTS: list[tuple[str, str, Any]] = [
     ("POST", "/v1/search", {"query": "star gas", "k": 20, "mode": "dense"}),
     ("POST", "/v1/search", {"query": "star", "k": 3}),
@@ -69,7 +72,7 @@ def url(index: Path) -> Iterator[str]:
         from embedsearch.server import ray_serve
 
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        cluster.add_node(num_cpus=4)
+        cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
         port = free_port()
@@ -175,6 +178,8 @@ def test_a_newer_index_takes_over_in_all_parts_at_once(index: Path, url: str) ->
         ("--engine ray --replicas 3-4", "Expected --replicas as N or MIN:MAX, found '3-4'"),
         ("--parts 3", "Expected --engine ray beside --parts"),
         ("--address 127.0.0.1:6379", "Expected --engine ray beside --address"),
+        ("--drain nan", "nan is not a number of seconds"),
+        ("--drain inf", "inf is not a number of seconds"),
     ],
 )
 def test_options_that_do_not_go_together(tmp_path: Path, words: str, message: str) -> None:
@@ -202,7 +207,58 @@ def test_what_is_refused_before_a_cluster_is_asked(
 def test_replicas_are_a_range() -> None:
     with pytest.raises(OptionError, match="expected replicas as MIN:MAX, 1 or more, found 3:2"):
         RayOptions(replicas=(3, 2))
+    with pytest.raises(OptionError, match="found 1 with nan cores each"):
+        RayOptions(cpus_per_replica=float("nan"))
     assert RayOptions(replicas=(1, 4), parts=3, cpus_per_replica=0.5).cpus == 8
+
+
+@pytest.fixture
+def serve_library(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
+    """Ray Serve of a cluster on which nothing runs."""
+    from embedsearch.server import ray_serve
+
+    library = mock.Mock()
+    library.exceptions.RayServeException = KeyError
+    library.status.return_value = SimpleNamespace(proxies={}, applications={})
+    ray = mock.Mock(**{"cluster_resources.return_value": {"CPU": 0}})
+    monkeypatch.setattr(ray_serve, "_ray_serve", lambda: (library, mock.Mock(), "name"))
+    monkeypatch.setattr(ray_serve, "ray_library", lambda: ray)
+    return library
+
+
+def test_a_port_that_is_taken_is_no_traceback_and_nothing_stays(index: Path, serve_library: mock.Mock) -> None:
+    from embedsearch.server.ray_serve import deployed
+
+    serve_library.start.side_effect = RuntimeError("Traceback\n  File x\nRuntimeError: Failed to bind")
+    with (
+        pytest.raises(ServerError, match="to start on the cluster, found: RuntimeError: Failed to bind"),
+        deployed(ServeOptions(index=index), RayOptions(), goes_on=True),
+    ):
+        pass
+    serve_library.shutdown.assert_called_once()
+
+
+def test_a_signal_ends_the_wait_for_room(index: Path, serve_library: mock.Mock) -> None:
+    from embedsearch.server.ray_serve import serve_on_ray
+
+    def wait(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        raise AssertionError("it waits still")
+
+    serve_library.run.side_effect = wait
+    with pytest.raises(KeyboardInterrupt):
+        serve_on_ray(ServeOptions(index=index, port=0), RayOptions())
+    serve_library.delete.assert_called_once_with("name")
+    serve_library.shutdown.assert_called_once()  # the cluster is the caller's, and goes on
+
+
+def test_a_cluster_of_its_own_is_a_new_one() -> None:
+    from embedsearch.stages.ray_engine import connect
+
+    ray = mock.Mock()
+    connect(ray, None, num_cpus=2)
+    assert ray.init.call_args.kwargs["address"] == "local"  # not that of RAY_ADDRESS
 
 
 def test_every_option_arrives(tmp_path: Path) -> None:

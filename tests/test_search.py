@@ -28,6 +28,8 @@ from embedsearch.records import Hit, SearchResult
 from embedsearch.scores import cosines
 from embedsearch.search import HYBRID_WEIGHT, Mode, Searcher, ranking
 from embedsearch.search import view as view_module
+from embedsearch.search.scored import Lists, mixed
+from embedsearch.search.view import StoreView
 from embedsearch.store.filters import Filters
 from embedsearch.store.space import Space
 
@@ -366,6 +368,45 @@ def test_hybrid_does_not_depend_on_how_many_candidates_it_begins_with(tmp_path: 
         assert len(whole) == 900
         for k in (1, 5, 30):
             assert searcher.search(query, k=k).hits == whole[:k]
+
+
+def test_hybrid_finds_by_words_what_has_no_vector_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = corpora.write(tmp_path / "p", corpora.records(N, seed=2))
+    with pytest.raises(RuntimeError, match="told to fail"):
+        build_index(corpus, tmp_path / "i", encoder=FakeEncoder(fail_at=200), options=BuildOptions(shard_rows=40))
+    searcher, view = Searcher.open(tmp_path / "i", encoder=FakeEncoder()), StoreView.open(tmp_path / "i")
+    assert 0 < view.vectors.n_rows < N
+    rows, ids = np.arange(N), view.catalogue.ids(np.arange(N))
+    for listed, frequent in ((1, 2.0), (8, 0.2)):
+        monkeypatch.setattr(ranking, "FIRST_LISTED", listed)
+        monkeypatch.setattr(index_module, "LARGE", 0)
+        monkeypatch.setattr(index_module, "SMALL", 9.0)
+        monkeypatch.setattr(index_module, "FREQUENT", frequent)
+        for query in ("Paper dust on star", "gas", "plasma wave", "no such word"):
+            bm25 = view.keywords.bm25(KeywordQuery.parse(query), rows)
+            cosine = view.cosines(FakeEncoder().encode([query], role=Role.QUERY)[0], rows)
+            scores = mixed(rows, cosine, bm25, float(bm25.max())).scores
+            truth = {ids[row]: float(scores[row]) for row in rows if bm25[row] or not np.isnan(cosine[row])}
+            for k in (1, 9, 2 * N):
+                assert_hits(pairs(searcher.search(query, k=k)), truth, k=k)
+
+
+def test_a_title_without_any_word_is_scored_by_its_vector_alone(tmp_path: Path) -> None:
+    made, title = corpora.records(60), "x" * 70  # longer than what counts as a word
+    made[7] |= {"title": title, "abstract": "star dust dust"}
+    build_index(corpora.write(tmp_path / "p", made), tmp_path / "i", encoder=FakeEncoder())
+    star = FakeEncoder().encode(["star"], role=Role.QUERY)[0]
+    hit = Searcher.open(tmp_path / "i", encoder=FakeEncoder()).search(title, k=1, vectors={title: star}).hits[0]
+    assert (hit.id, hit.score) == (made[7]["id"], pytest.approx(5**-0.5, abs=1e-3))
+
+
+def test_a_score_that_others_may_tie_with_settles_nothing() -> None:
+    """float32 of 0.6 cosine is above 0.6 cosine: so may that of a paper be which is a little farther away."""
+    candidates = np.linspace(0.5, 0.9, 99, dtype=np.float32).tolist()
+    cosine = next(c for c in candidates if float(np.float32(HYBRID_WEIGHT * c)) > HYBRID_WEIGHT * c)
+    one, none = np.array([0]), np.zeros(1, np.float32)
+    scored = mixed(one, np.array([cosine], np.float32), none, 1.0)
+    assert not Lists(one, scored.cosines, none, none, cosine, 0.0, 1.0).settle(scored, 1)
 
 
 def test_threads_share_a_searcher(searcher: Searcher) -> None:

@@ -28,7 +28,8 @@ many lists then held as many of the exact ten."""
 
 LOOKED_AT = 8
 """Centres that a graph keeps in view for the nearest one of a row that is added: of 3,000,000 vectors and 4,096 lists
-99 % come into that of the nearest, with FAISS' own 16 99.6 %. Recall was the same, and adding took a quarter less."""
+99 % come into that of the nearest, with FAISS' own 16 99.6 %. Recall differed by 0.0003 ± 0.0003, and adding took a
+quarter less of the processor."""
 
 FLAT_QUERIES = 32
 
@@ -113,7 +114,7 @@ def _build_flat(path: Path, plan: Plan, vectors: ShardedVectors, *, target: floa
 
 def _exact_tens(vectors: ShardedVectors, probes: Probes) -> list[Rows]:
     """Of each of `probes`. Not in passing while an index is filled: the threads of NumPy's products and those of FAISS
-    go on turning for a while when they have nothing to do, and would hold up each other."""
+    go on turning for a while when they have nothing to do, and hold up each other: 300,000 vectors took 20 s for 11."""
     nearest = Nearest(probes)
     for first, block in vectors.blocks():
         nearest.add(first, block)

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from embedsearch.errors import OptionError, StoreCorrupt
-from embedsearch.scores import Float32, Mask, Rows, at_least_kth
+from embedsearch.scores import Float32, Mask, Rows
 from embedsearch.search.view import NO_ROWS, Around, StoreView
 from embedsearch.store.manifest import Generation, Manifest, check_sizes, read_manifest
 from embedsearch.store.space import open_vectors
@@ -108,8 +108,8 @@ class Part:
         """Raise what reading a vector raises."""
         with self._lock:
             view = next(reversed(self._views.values()))
-        mine = np.arange(view.span.start, view.span.stop)
-        view.read(mine[view.vectors.has(mine)][:1])
+        first = np.array([view.span.start])
+        view.read(first[view.vectors.has(first)])
 
     def around(
         self, state: str, query: Float32, k: int, allowed: bytes | None, others: Rows
@@ -179,7 +179,7 @@ class PartedView(StoreView):
             return Around.of_words(NO_ROWS)
         answers = self._parts.ask(calls)
         near, rows, cosines = (np.concatenate(each) for each in zip(*answers, strict=True))
-        return _best(near, rows, cosines, k, others)
+        return Around(near, rows, cosines).best(k, others)
 
     def cosines(self, query: Float32, rows: Rows) -> Float32:
         """See StoreView."""
@@ -206,10 +206,3 @@ class PartedView(StoreView):
         """Where in `rows`, sorted, those of each part are."""
         at = np.searchsorted(rows, self._bounds)
         return [slice(int(first), int(end)) for first, end in pairwise(at)]
-
-
-def _best(near: Rows, rows: Rows, cosines: Float32, k: int, others: Rows) -> Around:
-    """Of what all parts found: the best k of `near` and their ties, with `others`. `rows` is sorted."""
-    near = near[at_least_kth(cosines[np.searchsorted(rows, near)], k)]
-    wanted = np.isin(rows, np.union1d(near, others))
-    return Around(near, rows[wanted], cosines[wanted])

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from embedsearch.keywords import Listed
-from embedsearch.scores import Float32, Mask, Rows, at_least_kth
+from embedsearch.scores import Float32, Mask, Rows
 from embedsearch.search.view import Around
 
 HYBRID_WEIGHT = 0.6
@@ -28,9 +28,11 @@ class Scored:
 
 
 def mixed(rows: Rows, cosines: Float32, bm25: Float32, best: float) -> Scored:
-    """Hybrid scores of `rows`; `best` is the query's highest BM25 of the whole corpus, 0 where no paper has a word."""
-    share = bm25.astype(np.float64) / best if best else np.zeros(len(rows))
-    scores = HYBRID_WEIGHT * np.nan_to_num(cosines.astype(np.float64)) + (1 - HYBRID_WEIGHT) * share
+    """Hybrid scores of `rows`; `best` is the query's highest BM25 of the whole corpus, 0 where no paper has a word:
+    then they are the cosines."""
+    scores = np.nan_to_num(cosines.astype(np.float64))
+    if best:
+        scores = HYBRID_WEIGHT * scores + (1 - HYBRID_WEIGHT) * (bm25.astype(np.float64) / best)
     return Scored(rows, scores.astype(np.float32), cosines)
 
 
@@ -57,15 +59,12 @@ class Lists:
 
         An index proposes more than m rows: what is below the m-th cosine is left out, as if it had not been proposed.
         """
-        n = len(found.rows)
-        near, at = np.searchsorted(found.rows, found.near), np.searchsorted(found.rows, listed.rows)
-        kept, least, most = np.zeros(n, bool), np.zeros(n, np.float32), np.full(n, listed.others, np.float32)
-        kept[near[at_least_kth(found.cosines[near], m)]] = kept[at] = True
+        found = found.best(m, listed.rows)
+        n, at = len(found.rows), np.searchsorted(found.rows, listed.rows)
+        least, most = np.zeros(n, np.float32), np.full(n, listed.others, np.float32)
         least[at], most[at] = listed.at_least, listed.at_most
-        last_cosine = _kth(found.cosines[near], m)
-        return cls(
-            found.rows[kept], found.cosines[kept], least[kept], most[kept], last_cosine, listed.others, listed.best
-        )
+        last_cosine = _kth(found.near_cosines, m)
+        return cls(found.rows, found.cosines, least, most, last_cosine, listed.others, listed.best)
 
     def may_lead(self, k: int) -> Mask:
         """Which rows can be among the best k: those whose score may be as high as k others' certainly are."""
@@ -79,7 +78,8 @@ class Lists:
     def settle(self, scored: Scored, k: int) -> bool:
         """Whether the k-th of the hybrid scores is above all that rows outside of both lists can have."""
         outside = HYBRID_WEIGHT * self.last_cosine + (1 - HYBRID_WEIGHT) * self.last_bm25 / self.best
-        return len(scored.rows) >= k and _kth(scored.scores, k) > outside
+        # Rounded as theirs are, since one that ties may have the smaller id.
+        return len(scored.rows) >= k and _kth(scored.scores, k) > float(np.float32(outside))
 
 
 def _kth(values: Float32, k: int) -> float:

@@ -14,7 +14,7 @@ from embedsearch.ann import AnnIndex, ExactScan, faiss_package
 from embedsearch.corpus import doi_of, is_arxiv_id, normal_id
 from embedsearch.errors import PaperNotFound, QueryError, StoreCorrupt, StoreError
 from embedsearch.keywords import KeywordQuery, Keywords
-from embedsearch.scores import Float32, Mask, Rows, cosines
+from embedsearch.scores import Float32, Mask, Rows, at_least_kth, cosines
 from embedsearch.search.asking import log as query_log
 from embedsearch.store.atomic import file_hash, file_identity
 from embedsearch.store.catalogue import Catalogue
@@ -48,6 +48,18 @@ class Around:
     def of_words(cls, rows: Rows) -> Around:
         """Rows that were found by words, where there is no vector to compare them with."""
         return cls(NO_ROWS, np.sort(rows), np.full(len(rows), np.nan, np.float32))
+
+    @property
+    def near_cosines(self) -> Float32:
+        """Those of `near`: (m,)."""
+        return self.cosines[np.searchsorted(self.rows, self.near)]
+
+    def best(self, k: int, others: Rows) -> Around:
+        """The best k of `near` and their ties, with `others`, which are some of `rows`."""
+        near = self.near[at_least_kth(self.near_cosines, k)]
+        kept = np.zeros(len(self.rows), bool)
+        kept[np.searchsorted(self.rows, near)] = kept[np.searchsorted(self.rows, others)] = True
+        return Around(near, self.rows[kept], self.cosines[kept])
 
 
 class StoreView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,7 +86,7 @@ class RayOptions:
         least, most = self.replicas
         if not 1 <= least <= most:
             raise OptionError(f"expected replicas as MIN:MAX, 1 or more, found {least}:{most}")
-        if self.parts < 1 or self.cpus_per_replica < 0:
+        if self.parts < 1 or not 0 <= self.cpus_per_replica < math.inf:
             raise OptionError(f"expected 1 part or more, found {self.parts} with {self.cpus_per_replica:g} cores each")
 
     @property

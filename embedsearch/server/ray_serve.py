@@ -38,7 +38,7 @@ def serve_on_ray(options: ServeOptions, ray_options: RayOptions, *, encoder: Enc
 
     The store must have the same path on all nodes, and embedsearch must be installed there. A line in the log says
     where it listens: on the head node. Raises what `run.serve` raises, and ServerError where the cluster cannot start
-    it or is lost. `encoder` stands in for the store's own (tests).
+    it or is lost, KeyboardInterrupt for a signal while it starts. `encoder` stands in for the store's own (tests).
     """
     options = dataclasses.replace(
         options, index=options.index.resolve(), keys_file=options.keys_file and options.keys_file.resolve()
@@ -49,9 +49,12 @@ def serve_on_ray(options: ServeOptions, ray_options: RayOptions, *, encoder: Enc
     ray = ray_library()
     options, where = _placed(options, ray_options)
     logging.config.dictConfig(log_config(options.log_format, level=message_level()))
-    with _told_to_end() as told, _joined(ray, ray_options), deployed(options, ray_options, encoder=encoder):
-        log.info("listening on %s: %s, %s papers%s", where, options.index, f"{n_papers:,}", _spread(ray_options))
-        _wait(told)
+    with _told_to_end() as told, _joined(ray, ray_options) as goes_on:
+        told.interrupts()
+        with deployed(options, ray_options, encoder=encoder, goes_on=goes_on):
+            told.is_starting = False
+            log.info("listening on %s: %s, %s papers%s", where, options.index, f"{n_papers:,}", _spread(ray_options))
+            _wait(told)
 
 
 def _placed(options: ServeOptions, ray_options: RayOptions) -> tuple[ServeOptions, str]:
@@ -73,15 +76,29 @@ def _spread(options: RayOptions) -> str:
     return f", {parts}replicas: {copies}"
 
 
+class _Told(threading.Event):
+    """Set by a signal."""
+
+    is_starting = False
+
+    def interrupts(self) -> None:
+        """From now on the first signal is a KeyboardInterrupt: a cluster may never have room for what is started."""
+        if self.is_set():
+            raise KeyboardInterrupt
+        self.is_starting = True
+
+
 @contextmanager
-def _told_to_end() -> Iterator[threading.Event]:
+def _told_to_end() -> Iterator[_Told]:
     """Set by SIGTERM and SIGINT. A second SIGINT is a KeyboardInterrupt."""
-    told = threading.Event()
+    told = _Told()
 
     def stop(sig: int, frame: FrameType | None) -> None:
-        if told.is_set() and sig == signal.SIGINT:
-            raise KeyboardInterrupt
+        interrupts = told.is_starting or (told.is_set() and sig == signal.SIGINT)
+        told.is_starting = False
         told.set()
+        if interrupts:
+            raise KeyboardInterrupt
 
     before = {sig: signal.signal(sig, stop) for sig in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -92,9 +109,10 @@ def _told_to_end() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _joined(ray: Any, options: RayOptions) -> Iterator[None]:
-    if ray.is_initialized():  # by the caller: it stays
-        yield
+def _joined(ray: Any, options: RayOptions) -> Iterator[bool]:
+    """Whether the cluster goes on without this process."""
+    if ray.is_initialized():  # by the caller
+        yield True
         return
     handlers = {sig: signal.getsignal(sig) for sig in (signal.SIGTERM, signal.SIGINT)}
     n_cpus = None if options.address else max(os.cpu_count() or 1, math.ceil(options.cpus))
@@ -102,29 +120,34 @@ def _joined(ray: Any, options: RayOptions) -> Iterator[None]:
     for sig, handler in handlers.items():  # Ray sets its own, which exits
         signal.signal(sig, handler)
     try:
-        yield
+        yield options.address is not None
     finally:
         ray.shutdown()
 
 
 @contextmanager
-def deployed(options: ServeOptions, ray_options: RayOptions, *, encoder: Encoder | None = None) -> Iterator[None]:
-    """The application runs on the cluster that this process has joined, and is deleted at the end. See serve_on_ray."""
+def deployed(
+    options: ServeOptions, ray_options: RayOptions, *, encoder: Encoder | None = None, goes_on: bool = False
+) -> Iterator[None]:
+    """The application runs on the cluster that this process has joined, and is deleted at the end. See serve_on_ray.
+
+    Of a cluster that `goes_on` Ray Serve is ended too, if it was started here.
+    """
     serve, application, name = _ray_serve()
     there = serve.status()
     is_ours = not there.proxies and not there.applications
     if not is_ours:
         _check_shared(options, list(there.applications), name)
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": options.host, "port": options.port, "keep_alive_timeout_s": KEEP_ALIVE_SECONDS},
-        logging_config={"enable_access_log": False, "log_level": "WARNING"},
-    )
     try:
-        _say_if_it_waits(ray_library(), ray_options)
         try:
+            serve.start(
+                proxy_location="HeadOnly",
+                http_options={"host": options.host, "port": options.port, "keep_alive_timeout_s": KEEP_ALIVE_SECONDS},
+                logging_config={"enable_access_log": False, "log_level": "WARNING"},
+            )
+            _say_if_it_waits(ray_library(), ray_options)
             serve.run(application(options, ray_options, encoder=encoder), name=name, route_prefix="/")
-        except (RuntimeError, serve.exceptions.RayServeException) as error:
+        except (RuntimeError, ValueError, TimeoutError, serve.exceptions.RayServeException) as error:
             raise ServerError(
                 f"expected the server to start on the cluster, found: {_why(serve, name, error)}"
             ) from error
@@ -132,7 +155,7 @@ def deployed(options: ServeOptions, ray_options: RayOptions, *, encoder: Encoder
     finally:
         with suppress(Exception):  # of a cluster that is lost
             serve.delete(name)
-            if is_ours and ray_options.address is not None and not serve.status().applications:
+            if is_ours and goes_on and not serve.status().applications:
                 serve.shutdown()
 
 

@@ -248,13 +248,13 @@ def _last_line(error: Exception) -> str:
 def connect(ray: Any, address: str | None, *, num_cpus: int | None = None) -> None:
     """Join the cluster at `address`, or start one of this machine, quietly. Raises StoreError where there is none.
 
-    `num_cpus` is what one of this machine says that it has. [all cores]
+    With `num_cpus` it is a new one of this machine, which says that it has so many.
     """
     if address is not None:
         _knock(address)
     try:
         ray.init(
-            address=address,
+            address="local" if num_cpus else address,  # None is also what RAY_ADDRESS names, or `ray start` left here
             num_cpus=num_cpus,
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -96,9 +96,9 @@ def build_share(
                 raise
             log.warning("Waiting for the papers to be read: %s.", str(error).partition(", found ")[2])
             _wait(folder, deadline)
+    _check_asked(folder, generation, corpus, options)
     if generation.n_embedded == generation.n_papers:
         return ShareReport(n_shards=len(share.of_shards(generation.first_rows)), n_computed=0)
-    _check_asked(folder, generation, corpus, options)
     if encoder is None:
         spec = ModelSpec(name=model) if isinstance(model, str) else model or ModelSpec.from_dict(generation.model)
         encoder = open_encoder(spec, compute=compute, expected=Recipe.from_dict(generation.recipe))
@@ -200,4 +200,5 @@ def _compute(
                 )
             )
     finally:
+        worker.stop()  # else Control-C would wait for whole shards
         pool.shutdown(cancel_futures=True)

@@ -179,6 +179,12 @@ def test_a_place_that_cannot_be_is_told_of(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="expected to write"):
         FolderDrop(tmp_path / "file").begin()
+    inside = FolderDrop(tmp_path / "file" / "key")
+    with pytest.raises(StoreError, match=r"expected to read .*key, found: Not a directory"):
+        inside.names()
+    for act in (partial(inside.remove, "000001.json"), inside.clear):
+        with pytest.raises(StoreError, match=r"expected to write .*key.*, found: Not a directory"):
+            act()
     failing = open_drop("memory://me:secret@x", "key")
     monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.ls", fail)
     with pytest.raises(StoreError, match="expected to use memory://x/key, found: RuntimeError no route"):

@@ -57,6 +57,25 @@ def test_a_failure_surfaces_at_its_item_and_ends_the_rest(two_threads):
     assert len(begun) == count
 
 
+def test_a_thread_that_cannot_be_started_leaves_none_waiting(two_threads, monkeypatch):
+    submit, calls = ThreadPoolExecutor.submit, []
+
+    def second_fails(pool, *arguments):
+        calls.append(pool)
+        if len(calls) == 2:
+            raise RuntimeError("can't start new thread")
+        return submit(pool, *arguments)
+
+    before = threading.active_count()
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", second_fails)
+    with pytest.raises(RuntimeError, match="can't start"):
+        next(in_lanes(abs, [1, 2, 3], n=3))
+    assert threading.active_count() == before
+    assert torch.get_num_threads() == 2
+    monkeypatch.undo()
+    assert list(in_lanes(abs, [-1, 2], n=3)) == [1, 2]
+
+
 def test_few_batches_are_not_worth_lanes(two_threads):
     assert n_lanes(2 * LEAST_IN_A_LANE - 1) == 1
     assert n_lanes(2 * LEAST_IN_A_LANE) == 2

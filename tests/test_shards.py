@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import signal
@@ -9,7 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +32,7 @@ from embedsearch.share import Share, build_share
 from embedsearch.stages.collect import collect, leave
 from embedsearch.stages.drops import FolderDrop
 from embedsearch.stages.local_engine import Devices
+from embedsearch.stages.local_engine import _work as work
 from embedsearch.stages.ray_engine import RayCluster
 from embedsearch.stages.receipts import hand_in, read_receipt
 from embedsearch.store.lock import writer_lock
@@ -83,6 +88,8 @@ def test_shares_come_to_the_bytes_of_one_build(corpus: Path, tmp_path: Path, exp
     finish(index, engine=collect)
     check_whole(index, expected)
     assert share(corpus, index, "1/3") == 0  # a late one finds nothing to do
+    with pytest.raises(RecipeMismatch, match="has others"):  # also where nothing would be computed
+        share(corpora.write(tmp_path / "more.jsonl", corpora.records(60)), index, "1/3")
 
 
 def test_collecting_names_what_is_missing_and_keeps_what_is_there(
@@ -282,6 +289,81 @@ def test_a_share_says_what_is_wrong(corpus: Path, tmp_path: Path) -> None:
     bad = corpora.write(tmp_path / "bad.jsonl", made)
     with pytest.raises(BadVector, match=rf"paper {made[20]['id']}: expected finite"):
         share(bad, tmp_path / "bad", "1/1")
+
+
+class Stuck(FakeEncoder):
+    """Its second shard takes a minute, unless `progress` ends it."""
+
+    def encode_prepared(self, prepared: Any, *, progress: Any = None) -> Any:
+        until = time.monotonic() + (60 if self.n_calls else 0)
+        while time.monotonic() < until:
+            time.sleep(0.001)
+            if progress is not None:
+                progress(0, 0)
+        return super().encode_prepared(prepared, progress=progress)
+
+
+def test_an_interrupted_share_keeps_what_is_whole_and_waits_for_no_other_shard(corpus: Path, tmp_path: Path) -> None:
+    def interrupt(step: object) -> None:
+        raise KeyboardInterrupt
+
+    index, encoder = tmp_path / "i", Stuck()
+    build_index(corpus, index, encoder=FakeEncoder(), options=OPTIONS, engine=leave)
+    with pytest.raises(KeyboardInterrupt):
+        share(None, index, "1/1", encoder, progress=interrupt)
+    assert encoder.n_calls == 1
+    assert share(None, index, "1/1") == N_SHARDS - 1
+
+
+class Unsendable(Exception):
+    """As of a library that keeps what cannot be pickled."""
+
+    def __init__(self) -> None:
+        super().__init__("no answer")
+        self.lock = threading.Lock()
+
+
+@contextmanager
+def working(corpus: Path, index: Path, opener: Any) -> Iterator[Connection]:
+    """The connection to what a worker's process does, in a thread, which ends soon after it is closed."""
+    build_index(corpus, index, encoder=FakeEncoder(), options=OPTIONS, engine=leave)
+    connection, theirs = multiprocessing.Pipe()
+
+    def until_exit() -> None:
+        with suppress(SystemExit):
+            work(theirs, index, 1, opener)
+
+    thread = threading.Thread(target=until_exit, daemon=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("embedsearch.stages.local_engine.os._exit", sys.exit)
+        thread.start()
+        try:
+            with connection:
+                yield connection
+        finally:
+            thread.join(20)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("where", ["opening", "a shard"])
+def test_an_error_that_cannot_be_sent_is_told(corpus: Path, tmp_path: Path, where: str) -> None:
+    def opener() -> FakeEncoder:
+        if where == "opening":
+            raise Unsendable
+        return FakeEncoder(fail_at=0, failure=Unsendable())
+
+    with working(corpus, tmp_path / "i", opener) as connection:
+        connection.send(0)
+        assert connection.poll(20)
+        found = connection.recv()
+    assert isinstance(found, StoreError)
+    assert str(found) == "expected a shard of a worker, found: Unsendable('no answer')"
+
+
+def test_a_worker_ends_with_its_starter_that_has_not_read_all(corpus: Path, tmp_path: Path) -> None:
+    with working(corpus, tmp_path / "i", FakeEncoder) as connection:
+        connection.send(0)
+        assert connection.poll(20)
 
 
 class Deadly(FakeEncoder):

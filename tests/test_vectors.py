@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from embedsearch import transform
-from embedsearch.errors import StoreCorrupt
+from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.scores import TOLERANCE, Float32, unit_rows
+from embedsearch.store import mapping
 from embedsearch.store import vectors as v
 from embedsearch.store.manifest import Shard
 
@@ -70,6 +74,42 @@ def test_files_are_mapped_when_they_are_needed_and_none_stays_open(tmp_path: Pat
     for path in (tmp_path / "vectors").iterdir():
         path.unlink()
     np.testing.assert_allclose(stored.rows(np.arange(400)), rows, atol=1e-6)
+
+
+def test_a_store_of_more_files_than_may_be_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In four threads, of which each reads in what another may have given back."""
+    monkeypatch.setattr(v, "MOST_MAPPED", 3)
+    rows = unit(80)
+    stored = v.ShardedVectors(tmp_path, shards(tmp_path, rows), dim=16, transform=None)
+    stored.open_all()
+
+    def read(seed: int) -> None:
+        for _ in range(50):
+            picked = np.random.default_rng(seed).integers(0, 80, 5)
+            np.testing.assert_allclose(stored.rows(picked), rows[picked], atol=1e-6)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, range(4)))
+    np.testing.assert_allclose(stored.rows(np.arange(80)[::-1]), rows[::-1], atol=1e-6)
+    np.testing.assert_allclose(np.concatenate([block for _, block in stored.blocks()]), rows, atol=1e-6)
+    if sys.platform == "linux":
+        assert 1 <= Path("/proc/self/maps").read_text().count(str(tmp_path)) <= 3
+
+
+@pytest.mark.parametrize("what", ["addresses", "a map"])
+def test_what_the_system_refuses_to_map_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    def refuse(address: int | None, *arguments: int) -> int:
+        if (address is None) == (what == "addresses"):
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return allowed(address, *arguments)
+
+    allowed = mapping._map
+    monkeypatch.setattr(mapping, "_map", refuse)
+    stored = v.ShardedVectors(tmp_path, shards(tmp_path, unit(10)), dim=16, transform=None)
+    with pytest.raises(
+        StoreError, match=r"expected to map .*vectors.*, found: Cannot allocate memory; allow a process"
+    ):
+        stored.rows(np.arange(5))
 
 
 def test_what_was_read_outlives_the_vectors(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ a processor that others use as well, most of the time. Lanes wait for one anothe
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -61,11 +62,18 @@ def _pool(n: int) -> concurrent.futures.ThreadPoolExecutor:
     def begin() -> None:
         torch.get_num_threads()  # the first question of a thread gives it the number that new threads get
         torch.set_num_threads(1)
-        begun.wait()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            begun.wait()
 
     pool = concurrent.futures.ThreadPoolExecutor(n, thread_name_prefix="lane", initializer=begin)
-    for _ in range(n):
-        pool.submit(int)  # begins a thread, as all others are still at the barrier
-    begun.wait()
-    torch.set_num_threads(n_threads)  # of threads to come
+    try:
+        for _ in range(n):
+            pool.submit(int)  # begins a thread, as all others are still at the barrier
+        begun.wait()
+    except BaseException:  # no thread more, or Control-C: those at the barrier would keep the process from ending
+        begun.abort()
+        pool.shutdown()
+        raise
+    finally:
+        torch.set_num_threads(n_threads)  # of threads to come
     return pool

@@ -86,17 +86,23 @@ class FolderDrop:
 
     def names(self) -> list[str]:
         """Sorted; none where there is no folder."""
-        with suppress(FileNotFoundError):
+        try:
             return sorted(name for name in os.listdir(self._folder) if NAME.fullmatch(name))
-        return []
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(f"expected to read {self._folder}, found: {error.strerror or error}") from error
 
     def remove(self, name: str) -> None:
         """If it is there."""
-        remove(self._folder / _checked(name))
+        path = self._folder / _checked(name)
+        with disk_errors(path):
+            remove(path)
 
     def clear(self) -> None:
         """Remove the folder."""
-        remove(self._folder)
+        with disk_errors(self._folder):
+            remove(self._folder)
 
 
 class StorageDrop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, open_encoder
-from embedsearch.errors import OptionError
+from embedsearch.errors import OptionError, StoreError
 from embedsearch.stages.collect import Collector
 from embedsearch.stages.embed import check_beforehand
 from embedsearch.stages.options import Progress
@@ -157,18 +158,27 @@ def _work(connection: Connection, folder: Path, number: int, opener: Opener) -> 
         try:
             found: object = worker(first)
         except BaseException as error:
-            found = error  # raised again by who gave the task
+            found = _sendable(error)  # raised again by who gave the task
         with sending:
             connection.send(found)
 
     try:
         worker = ShardWorker.open(folder, number, opener)
     except Exception as error:
-        connection.send(error)
+        connection.send(_sendable(error))
         return
     pool = ThreadPoolExecutor(IN_FLIGHT)
     while True:
         try:
             pool.submit(answer, connection.recv())
-        except EOFError:
+        except (EOFError, OSError):
             os._exit(1)  # the starting process is gone, and a shard in the model would be waited for
+
+
+def _sendable(error: BaseException) -> BaseException:
+    """The error, or what it says where it cannot be sent: its shard would be waited for without end."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever its own code raises
+        return StoreError(f"expected a shard of a worker, found: {error!r}")
+    return error

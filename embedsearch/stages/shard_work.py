@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 from embedsearch.encoders import Encoder, Recipe, Role
@@ -40,6 +40,7 @@ class ShardWorker:
         self._drop.begin()
         self._reading = threading.Lock()
         self._model = ThreadPoolExecutor(1)
+        self._stopped = False
 
     @classmethod
     def open(cls, folder: Path, number: int, opener: Opener, drop: str | None = None) -> ShardWorker:
@@ -54,5 +55,13 @@ class ShardWorker:
         with self._reading:
             prepared = self._encoder.prepare(self._texts(first), role=Role.DOCUMENT)
         with self._texts.naming(first):
-            encoded = self._model.submit(self._encoder.encode_prepared, prepared).result()
+            encoded = self._model.submit(self._encoder.encode_prepared, prepared, progress=self._go_on).result()
         return hand_in(self._drop, self._generation, first, encoded, self._encoder.made_with)
+
+    def stop(self) -> None:
+        """Shards in the model end at the batch that they are at, with CancelledError."""
+        self._stopped = True
+
+    def _go_on(self, n_texts: int, n_tokens: int) -> None:
+        if self._stopped:
+            raise CancelledError

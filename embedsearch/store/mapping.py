@@ -11,6 +11,7 @@ import ctypes
 import mmap
 import os
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,14 @@ _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, c
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
 
+def most_maps() -> int:
+    """How many maps this system allows a process. Each file that is mapped takes one, as the program's own do."""
+    try:
+        return int(Path("/proc/sys/vm/max_map_count").read_text())
+    except (OSError, ValueError):  # not Linux, or not shown
+        return 65_530  # Linux's usual one
+
+
 class Places:
     """`n` places of at least `size` bytes each, that files are mapped to; `stride` is from one to the next.
 
@@ -33,6 +42,7 @@ class Places:
     """
 
     def __init__(self, n: int, size: int) -> None:
+        """Raises OSError where the process may not have so many addresses."""
         self.stride = -(-size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
         self._length = n * self.stride
         self._address = _map(None, self._length, PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANON, -1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,10 +19,13 @@ from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.scores import Float32, Rows, unit_rows
 from embedsearch.store.atomic import write_bytes
 from embedsearch.store.manifest import REPAIR, FileEntry, Shard
-from embedsearch.store.mapping import Places
+from embedsearch.store.mapping import Places, most_maps
 from embedsearch.transform import Transform
 
 SHARD_ROWS = 4096
+
+MOST_MAPPED = most_maps() // 2
+"""Files that one store has mapped at a time; the rest is for the program's own maps, and for another store's."""
 
 
 def write_shard(folder: Path, *, number: int, vectors: Float32, dtype: str) -> FileEntry:
@@ -84,7 +89,12 @@ class ShardedVectors:
         shard = np.searchsorted(self._starts, rows, side="right") - 1
         if shard.min() < 0 or (rows >= self._ends[shard]).any():
             raise IndexError(f"expected rows that have a vector, of {self.n_rows:,}, found others")
-        return self._ready(self._mapped(shard)[shard, rows - self._starts[shard]])
+        within = rows - self._starts[shard]
+        if len(self._shards) <= MOST_MAPPED:
+            return self._ready(self._mapped(shard)[shard, within])
+        parts = [np.flatnonzero(shard // MOST_MAPPED == part) for part in np.unique(shard // MOST_MAPPED)]
+        stored = np.concatenate([self._mapped(shard[part])[shard[part], within[part]] for part in parts])
+        return self._ready(stored[np.argsort(np.concatenate(parts))])
 
     def blocks(self) -> Iterator[tuple[int, Float32]]:
         """(first row, (n, dim) float32) for each shard, in order of rows: what does not fit is read so."""
@@ -92,9 +102,9 @@ class ShardedVectors:
             yield int(first), self._ready(self._mapped(np.array([number]))[number, : end - first])
 
     def open_all(self) -> None:
-        """Map all files: no vector is read."""
+        """Map all files, or as many as may be: no vector is read."""
         if self._shards:
-            self._mapped(np.arange(len(self._shards)))
+            self._mapped(np.arange(min(len(self._shards), MOST_MAPPED)))
 
     def _ready(self, stored: NDArray[np.floating]) -> Float32:
         rows = unit_rows(stored)  # float16 has moved the lengths by up to 1e-3
@@ -103,7 +113,8 @@ class ShardedVectors:
     def _mapped(self, shards: NDArray[np.int64]) -> NDArray[np.floating]:
         """(n_shards, rows of the largest, d), in which those of these numbers may be read."""
         with self._lock:
-            if self._maps is None:
+            if self._maps is None or not self._maps.has_room(shards):
+                # Those who read in the old ones hold them until they are done.
                 self._maps = _Maps(self._folder, self._shards, dim=self._stored_dim)
             return self._maps.having(shards)
 
@@ -120,8 +131,10 @@ class _Maps:
         self._row = dim * self._dtype.itemsize
         self._offset = len(self._header(shards[0]))
         most = max(shard.n_rows for shard in shards)
-        self._places = Places(len(shards), self._offset + most * self._row)
+        with _naming(folder / "vectors"):
+            self._places = Places(len(shards), self._offset + most * self._row)
         self._is_there = np.zeros(len(shards), bool)
+        self._n_there = 0
         self._array: NDArray[np.floating] = np.ndarray(
             (len(shards), most, dim),
             self._dtype,
@@ -130,12 +143,20 @@ class _Maps:
             strides=(self._places.stride, self._row, self._dtype.itemsize),
         )
 
+    def has_room(self, shards: NDArray[np.int64]) -> bool:
+        """Whether these can be mapped beside those that are."""
+        if len(self._shards) <= MOST_MAPPED:
+            return True
+        new = np.unique(shards[~self._is_there[shards]])
+        return not len(new) or self._n_there + len(new) <= MOST_MAPPED
+
     def having(self, shards: NDArray[np.int64]) -> NDArray[np.floating]:
         """The whole array; these may be read."""
         if not (is_there := self._is_there[shards]).all():
             for number in np.unique(shards[~is_there]).tolist():
                 self._put(number)
                 self._is_there[number] = True
+                self._n_there += 1
         return self._array
 
     def _put(self, number: int) -> None:
@@ -147,19 +168,34 @@ class _Maps:
             try:
                 is_usual = os.pread(file, len(header), 0) == header and os.fstat(file).st_size >= size
                 if is_usual and len(header) == self._offset:
-                    self._places.put_file(number, file, size)
+                    with _naming(path):
+                        self._places.put_file(number, file, size)
                     return
             finally:
                 os.close(file)
+        except StoreError:
+            raise
         except OSError:
             pass  # what is wrong is said below
         rows = open_shard(self._folder, shard, dim=self._dim)
         if rows.dtype != self._dtype:
             raise StoreCorrupt(f"expected {self._dtype} in {path}, as in the first, found {rows.dtype}; {REPAIR}")
-        self._places.put_bytes(number, rows.tobytes(), offset=self._offset)
+        with _naming(path):
+            self._places.put_bytes(number, rows.tobytes(), offset=self._offset)
 
     def _header(self, shard: Shard) -> bytes:
         return _header(shard.n_rows, self._dim, self._dtype.str)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """A refusal to map gets to say of what, and what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        more = f"; allow a process more than {most_maps():,} maps (sysctl vm.max_map_count) or more memory (ulimit -v)"
+        advice = more if error.errno == errno.ENOMEM else ""
+        raise StoreError(f"expected to map {path}, found: {error.strerror}{advice}") from error
 
 
 @lru_cache(16)

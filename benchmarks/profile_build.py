@@ -26,7 +26,7 @@ from embedsearch.stages import embed  # noqa: E402
 from embedsearch.stages.options import Step  # noqa: E402
 
 PARTS = {
-    "loading the weights": (transformer.TransformerEncoder, "_load_module"),
+    "loading the weights": (transformer.TransformerEncoder, "_load"),
     "in the model": (transformer.TransformerEncoder, "encode_prepared"),
     "padding": (transformer.TokenRows, "padded"),
     "reading and tokenising, beside the model": (transformer.TransformerEncoder, "prepare"),

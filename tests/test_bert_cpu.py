@@ -105,7 +105,7 @@ def test_each_token_of_a_small_bert_equals_the_module():
     ids = torch.randint(40, (5, 9))
     mask = mask_from_lengths(torch.tensor(lengths), 9)
     with torch.inference_mode():
-        hidden = BertOnCpu(module)(ids, lengths)
+        hidden = BertOnCpu.of(module)(ids, lengths)
         expected = module(input_ids=ids, attention_mask=mask.long()).last_hidden_state
     torch.testing.assert_close(hidden[mask], expected[mask], atol=1e-5, rtol=0)
     assert not hidden[~mask].any()

@@ -327,6 +327,21 @@ def test_a_keyword_query_loads_tantivy_alone(fake: Path) -> None:
     assert not loaded & {"torch", "transformers", "faiss", "matplotlib", "pandas", "pyarrow"}
 
 
+def test_a_query_by_meaning_does_not_wait_for_transformers(home: Path) -> None:
+    code = (
+        "import sys\ntry:\n from embedsearch.cli.main import main; main()\nexcept SystemExit: pass\nprint(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "query", "magnetized plasma", "--device", "cpu", "--format", "json"],
+        cwd=home, capture_output=True, text=True, check=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    *shown, modules = done.stdout.splitlines()
+    assert json.loads("\n".join(shown))["hits"]
+    loaded = set(modules.split())
+    assert {"torch", "tokenizers"} <= loaded
+    assert not loaded & {"transformers", "scipy", "torch._dynamo", "torch.distributed.tensor", "huggingface_hub"}
+
+
 def test_the_similarity_plot_is_counted_from_the_stored_vectors(fake: Path) -> None:
     from embedsearch.store.space import Space
 

@@ -23,6 +23,8 @@ LAYERS = [
 OWNERS = {
     "torch": {"encoders", "device"},
     "transformers": {"encoders"},
+    "tokenizers": {"encoders"},
+    "safetensors": {"encoders"},
     "openai": {"encoders"},
     "tiktoken": {"encoders"},
     "faiss": {"ann"},

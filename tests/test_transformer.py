@@ -156,7 +156,7 @@ def test_rotary_positions_keep_their_precision(llamas):
 def test_the_padding_side_does_not_matter(name, request):
     encoder = request.getfixturevalue(name)["float32"]
     tokenizer, module = encoder._load_tokenizer()._tokenizer, encoder._load_module()
-    ids = [tokenizer(text)["input_ids"] for text in SHORT]
+    ids = [tokenizer.backend_tokenizer.encode(text).ids for text in SHORT]
     width = max(map(len, ids))
     padded = torch.tensor([[tokenizer.pad_token_id] * (width - len(row)) + row for row in ids])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
@@ -345,13 +345,13 @@ def test_another_recipe_than_the_expected_is_refused(llamas, minilm):
 
 
 def test_a_gguf_without_its_packages_names_the_extra(monkeypatch):
-    monkeypatch.setattr("embedsearch.encoders.loading.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("embedsearch.encoders.folder.importlib.util.find_spec", lambda name: None)
     from embedsearch.encoders.folder import read_model
     from embedsearch.encoders.transformer import TransformerEncoder
 
     monkeypatch.undo()
     found = read_model(ModelSpec(name="smollm2"))
-    monkeypatch.setattr("embedsearch.encoders.loading.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("embedsearch.encoders.folder.importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"smollm2 is a GGUF.*pip install 'embedsearch\[gguf\]'"):
         TransformerEncoder(found)
 

@@ -8,13 +8,13 @@ instead of at each call.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import nn
-from transformers import BertModel
+from torch.nn import functional
 
 TOKENS_AT_ONCE = 1024
 """Of texts of equal length that share a product of attention: its scores should not leave the caches."""
@@ -24,26 +24,48 @@ TYPICAL_TOKENS = 4096
 
 
 class BertOnCpu:
-    """A BertModel's hidden states from its own weights: `takes` says of which modules.
+    """A BertModel's hidden states from its weights, by the names that they have in it; without its pooler.
 
-    A text's pooled vector equals the module's by cosine to 1e-6 in float32; in bfloat16 both round as much.
+    All are of one dtype that `multiplies` allows. The words' embeddings may be of a wider one: a query needs a few rows
+    of a mapped file, and should not wait until all are converted. A text's pooled vector equals the module's by cosine
+    to 1e-6 in float32; in bfloat16 both round as much.
     """
 
     attention = "two products over texts of equal length"
     """For `made_with`."""
 
-    def __init__(self, module: nn.Module) -> None:
-        source: Any = module
-        self._embeddings = source.embeddings
-        self._layers = [_Layer.of(layer) for layer in source.encoder.layer]
+    def __init__(self, weights: Mapping[str, torch.Tensor], *, n_heads: int, eps: float) -> None:
+        self._words, self._positions, self._types = (
+            weights[f"embeddings.{kind}_embeddings.weight"] for kind in ("word", "position", "token_type")
+        )
+        self._norm = _Norm.of(weights, "embeddings.LayerNorm", eps)
+        count = len({name.split(".")[2] for name in weights if name.startswith("encoder.layer.")})
+        self._layers = [_Layer.of(weights, f"encoder.layer.{i}", n_heads, eps) for i in range(count)]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Self:
+        """The pass of a module of transformers that `takes` allows."""
+        config: Any = module.config
+        weights = {name: weight.detach() for name, weight in module.named_parameters()}
+        return cls(weights, n_heads=config.num_attention_heads, eps=config.layer_norm_eps)
 
     @staticmethod
-    def takes(module: nn.Module) -> bool:
-        """Whether this pass computes what the module does, on a CPU whose oneDNN multiplies its dtype."""
+    def multiplies(dtype: torch.dtype) -> bool:
+        """Whether this processor's oneDNN multiplies in it."""
         available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        if type(module) is not BertModel or not available:
+        bf16 = available and dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return available and (dtype == torch.float32 or bool(bf16))
+
+    @classmethod
+    def takes(cls, module: nn.Module) -> bool:
+        """Whether this pass computes what the module does, on a CPU whose oneDNN multiplies its dtype."""
+        # By name: to import the class takes longer than to read the weights without it.
+        if (type(module).__module__, type(module).__qualname__) != (
+            "transformers.models.bert.modeling_bert",
+            "BertModel",
+        ):
             return False
-        config = module.config
+        config: Any = module.config
         plain = (
             config.hidden_act == "gelu"
             and getattr(config, "position_embedding_type", "absolute") == "absolute"
@@ -51,12 +73,10 @@ class BertOnCpu:
             and not config.add_cross_attention
             and not module.training
         )
-        linears = {type(part) for part in module.encoder.modules() if isinstance(part, nn.Linear)} == {nn.Linear}
+        encoder: Any = module.encoder
+        linears = {type(part) for part in encoder.modules() if isinstance(part, nn.Linear)} == {nn.Linear}
         kinds = {(weight.device.type, weight.dtype) for weight in module.parameters()}
-        bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        return (
-            plain and linears and (kinds == {("cpu", torch.float32)} or (bf16 and kinds == {("cpu", torch.bfloat16)}))
-        )
+        return plain and linears and any(kinds == {("cpu", dtype)} and cls.multiplies(dtype) for _, dtype in kinds)
 
     def __call__(self, ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """(b, longest, h) hidden states in the module's dtype, zero in the padding.
@@ -66,13 +86,12 @@ class BertOnCpu:
         """
         positions = torch.cat([torch.arange(length) for length in lengths])
         packed = torch.cat([row[:length] for row, length in zip(ids, lengths, strict=True)])
-        embeddings = self._embeddings
-        hidden = embeddings.word_embeddings(packed) + embeddings.token_type_embeddings.weight[0]
-        hidden = embeddings.LayerNorm(hidden.add_(embeddings.position_embeddings(positions)))
+        hidden = functional.embedding(packed, self._words).to(self._types.dtype) + self._types[0]
+        hidden = self._norm(hidden.add_(functional.embedding(positions, self._positions)))
         groups = list(_groups(lengths))
         for layer in self._layers:
             hidden = layer(hidden, groups)
-        return nn.utils.rnn.pad_sequence(list(hidden.split(list(lengths))), batch_first=True)
+        return nn.utils.rnn.pad_sequence(list(torch.split(hidden, list(lengths))), batch_first=True)
 
 
 def _groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -92,14 +111,29 @@ class _Linear:
     bias: torch.Tensor
 
     @classmethod
-    def of(cls, *parts: nn.Linear) -> Self:
-        weight = torch.cat([part.weight.detach() for part in parts])
+    def of(cls, weights: Mapping[str, torch.Tensor], *names: str) -> Self:
+        weight = torch.cat([weights[f"{name}.weight"] for name in names])
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL_TOKENS)
-        return cls(packed, torch.cat([part.bias.detach() for part in parts]))
+        return cls(packed, torch.cat([weights[f"{name}.bias"] for name in names]))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Norm:
+    weight: torch.Tensor
+    bias: torch.Tensor
+    eps: float
+
+    @classmethod
+    def of(cls, weights: Mapping[str, torch.Tensor], name: str, eps: float) -> Self:
+        # Copies: these may stand in a mapped file, at any address.
+        return cls(weights[f"{name}.weight"].clone(), weights[f"{name}.bias"].clone(), eps)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +142,21 @@ class _Layer:
     attended: _Linear
     wider: _Linear
     narrower: _Linear
-    norm: nn.LayerNorm
-    last_norm: nn.LayerNorm
+    norm: _Norm
+    last_norm: _Norm
     n_heads: int
 
     @classmethod
-    def of(cls, layer: Any) -> Self:
-        attention = layer.attention.self
+    def of(cls, weights: Mapping[str, torch.Tensor], name: str, n_heads: int, eps: float) -> Self:
+        queries, keys, values = (f"{name}.attention.self.{part}" for part in ("query", "key", "value"))
         return cls(
-            qkv=_Linear.of(attention.query, attention.key, attention.value),
-            attended=_Linear.of(layer.attention.output.dense),
-            wider=_Linear.of(layer.intermediate.dense),
-            narrower=_Linear.of(layer.output.dense),
-            norm=layer.attention.output.LayerNorm,
-            last_norm=layer.output.LayerNorm,
-            n_heads=attention.num_attention_heads,
+            qkv=_Linear.of(weights, queries, keys, values),
+            attended=_Linear.of(weights, f"{name}.attention.output.dense"),
+            wider=_Linear.of(weights, f"{name}.intermediate.dense"),
+            narrower=_Linear.of(weights, f"{name}.output.dense"),
+            norm=_Norm.of(weights, f"{name}.attention.output.LayerNorm", eps),
+            last_norm=_Norm.of(weights, f"{name}.output.LayerNorm", eps),
+            n_heads=n_heads,
         )
 
     def __call__(self, hidden: torch.Tensor, groups: Sequence[tuple[int, int]]) -> torch.Tensor:

@@ -6,6 +6,7 @@ customary: the mean without [BOS] for a causal model, the mean for others.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import re
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from embedsearch.encoders.files import ModelFiles, gguf_header, read_json
 from embedsearch.encoders.models import CAUSAL_MAX_TOKENS, NAMED_MODELS
 from embedsearch.encoders.protocol import ModelSpec, Pooling, Recipe
 from embedsearch.encoders.weights import resolve
-from embedsearch.errors import EncoderError, OptionError
+from embedsearch.errors import EncoderError, MissingExtra, OptionError
 
 log = logging.getLogger("embedsearch")
 
@@ -97,6 +98,13 @@ def read_model(spec: ModelSpec, expected: Recipe | None = None) -> Model:
     )
     pinned = spec if files.commit is None else replace(spec, revision=files.commit)
     return Model(spec=pinned, files=files, recipe=recipe, dim=stated.dim, lower_case=stated.lower_case)
+
+
+def check_extras(model: Model) -> None:
+    """Raise MissingExtra if reading the model takes a package that is not installed."""
+    missing = [name for name in ("gguf", "accelerate") if model.files.gguf and not importlib.util.find_spec(name)]
+    if missing:
+        raise MissingExtra(f"{model.spec.name} is a GGUF, which needs {missing[0]}: pip install 'embedsearch[gguf]'")
 
 
 def _limit(spec: ModelSpec, stated: _Stated) -> int:

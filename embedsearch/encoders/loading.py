@@ -1,9 +1,12 @@
-"""From a model's files to a tokenizer and a torch module, in silence and without surprises."""
+"""From a model's files to a tokenizer and a torch module of transformers, in silence and without surprises.
+
+To import transformers and what a model hangs on takes seconds: this module is imported when it is needed, and a plain
+BERT on a CPU does without it (`bert_files`).
+"""
 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,27 +19,18 @@ from transformers import AutoModel, AutoTokenizer, GgufConfig, modeling_gguf_pyt
 from transformers.utils import logging as transformers_logging
 
 from embedsearch.encoders.folder import Model
-from embedsearch.encoders.tokens import Tokenizer
-from embedsearch.errors import EncoderError, MissingExtra
+from embedsearch.errors import EncoderError
 
 _QUIET = threading.RLock()  # what is silenced is global to the process
 
 
-def check_extras(model: Model) -> None:
-    """Raise MissingExtra if reading the model takes a package that is not installed."""
-    missing = [name for name in ("gguf", "accelerate") if model.files.gguf and not importlib.util.find_spec(name)]
-    if missing:
-        raise MissingExtra(f"{model.spec.name} is a GGUF, which needs {missing[0]}: pip install 'embedsearch[gguf]'")
-
-
-def load_tokenizer(model: Model) -> Tokenizer:
-    """The model's own tokenizer. Raises EncoderError if it cannot be read."""
+def load_tokenizer(model: Model) -> Any:
+    """The model's own tokenizer, a class of transformers. Raises EncoderError if it cannot be read."""
     gguf = {"gguf_file": model.files.gguf} if model.files.gguf else {}
     with _quiet(), _failures_named(model):
-        tokenizer = AutoTokenizer.from_pretrained(
+        return AutoTokenizer.from_pretrained(
             model.files.folder, local_files_only=True, trust_remote_code=model.spec.trust_remote_code, **gguf
         )
-    return Tokenizer(tokenizer, max_tokens=model.recipe.max_tokens, lower_case=model.lower_case)
 
 
 def load_model(model: Model, *, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:

@@ -44,7 +44,7 @@ class TokenRows:
 
 
 class Tokenizer:
-    """A tokenizer of transformers with a limit. Safe to use from several threads, which take turns."""
+    """A tokenizer of transformers, or one like it, with a limit. Safe to use from several threads, which take turns."""
 
     def __init__(self, tokenizer: Any, *, max_tokens: int, lower_case: bool = False) -> None:
         # The library's threads cannot be used in a forked process, of which it warns. Ours are spawned.

@@ -9,6 +9,7 @@ bfloat16.
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import logging
 import platform
 import threading
@@ -17,16 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 
 from embedsearch._version import __version__
 from embedsearch.device import device_name, pick_device, pick_dtype
 from embedsearch.encoders.batching import n_padded_tokens, n_real_tokens
 from embedsearch.encoders.bert_cpu import BertOnCpu
-from embedsearch.encoders.folder import Model
+from embedsearch.encoders.bert_files import read_bert, read_tokenizer
+from embedsearch.encoders.folder import Model, check_extras
 from embedsearch.encoders.lanes import in_lanes, n_lanes
-from embedsearch.encoders.loading import check_extras, load_model, load_tokenizer
 from embedsearch.encoders.pace import Pace, Progress, Tally
 from embedsearch.encoders.pooling import mask_from_lengths, pool
 from embedsearch.encoders.protocol import Compute, Encoded, ModelSpec, Prepared, Recipe, Role
@@ -104,7 +104,7 @@ class TransformerEncoder:
             "attention": own.attention if own else getattr(config, "_attn_implementation", None),
             "source": self._model.files.source,
             "torch": str(torch.__version__),
-            "transformers": transformers.__version__,
+            "transformers": importlib.metadata.version("transformers"),
             "python": platform.python_version(),
             "embedsearch": __version__,
         }
@@ -142,7 +142,7 @@ class TransformerEncoder:
     def _pooled(self, rows: TokenRows, progress: Progress | None) -> NDArray[np.float32]:
         if not len(rows.lengths):
             return np.empty((0, self.dim), np.float32)
-        self._load_module()  # before, so that what it raises is not taken for a batch's
+        self._load()  # before, so that what it raises is not taken for a batch's
         while True:
             budget = self._budget
             tally = Tally(progress)
@@ -198,7 +198,7 @@ class TransformerEncoder:
         """(k, dim) float32 on the device."""
         if self._packed is not None:
             return self._packed(rows, batch)
-        tokenizer, module = self._load_tokenizer(), self._load_module()
+        tokenizer = self._load_tokenizer()
         ids = self._to_device(rows.padded(batch, tokenizer.pad_id))
         lengths = self._to_device(rows.lengths[batch])
         if self._bert is not None:
@@ -206,7 +206,7 @@ class TransformerEncoder:
         else:
             # int64, not bool: some models compute with the mask.
             mask = mask_from_lengths(lengths, ids.shape[1]).to(torch.int64)
-            hidden = module(input_ids=ids, attention_mask=mask).last_hidden_state
+            hidden = self._load_module()(input_ids=ids, attention_mask=mask).last_hidden_state
         return pool(hidden, lengths, pooling=self.recipe.pooling, has_bos=tokenizer.has_bos)
 
     @torch.inference_mode()
@@ -236,14 +236,31 @@ class TransformerEncoder:
     def _load_tokenizer(self) -> Tokenizer:
         with self._loading:
             if self._tokenizer is None:
-                self._tokenizer = load_tokenizer(self._model)
+                tokenizer: Any = read_tokenizer(self._model)
+                if tokenizer is None:
+                    from embedsearch.encoders.loading import load_tokenizer  # takes a second or two
+
+                    tokenizer = load_tokenizer(self._model)
+                limit, lower_case = self.recipe.max_tokens, self._model.lower_case
+                self._tokenizer = Tokenizer(tokenizer, max_tokens=limit, lower_case=lower_case)
             return self._tokenizer
+
+    def _load(self) -> None:
+        """What computes: the CPU's own pass from the files alone where it can, else the module."""
+        with self._loading:
+            if self._bert is None and self._module is None and self._given is None and self._device.type == "cpu":
+                self._bert = read_bert(self._model, self._dtype)
+            if self._bert is None:
+                self._load_module()
 
     def _load_module(self) -> torch.nn.Module:
         with self._loading:
             if self._module is None:
+                from embedsearch.encoders.loading import load_model
+
                 module = self._given or load_model(self._model, device=self._device, dtype=self._dtype)
-                self._bert = BertOnCpu(module) if BertOnCpu.takes(module) else None
+                if self._bert is None and BertOnCpu.takes(module):
+                    self._bert = BertOnCpu.of(module)
                 self._packed = self._pack(module) if self._device.type in PACKED_ON else None
                 self._module = module
             return self._module

@@ -15,8 +15,8 @@ TOKENS = 325
 CATALOGUE = 45_355_008 / 10_000
 KEYWORDS = 5_483_842 / 10_000
 """Bytes a paper."""
-MINILM_RATE = 29 / 2
-"""Papers a second and core, bfloat16: of 30.3 and 27.7 on two cores (benchmarks/NOTES.md)."""
+MINILM_RATE = 38.9 / 2
+"""Papers a second and core, bfloat16 (benchmarks/results)."""
 ANN_384 = 199e6 / 3e6
 """Bytes a vector of IVF4096_HNSW32,RaBitQ over 3,000,000 x 384."""
 PAIR_RATE = 58e6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging.config
 import os
 import signal
 import threading
@@ -187,6 +188,13 @@ def test_options_that_do_not_go_together(tmp_path: Path, words: str, message: st
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
 
 
+@pytest.fixture
+def logs_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process read its log, which the command would send elsewhere."""
+    monkeypatch.setattr(logging.config, "dictConfig", lambda config: None)
+
+
+@pytest.mark.usefixtures("logs_stay")
 @pytest.mark.parametrize(
     ("given", "more", "message"),
     [
@@ -238,6 +246,7 @@ def test_a_port_that_is_taken_is_no_traceback_and_nothing_stays(index: Path, ser
     serve_library.shutdown.assert_called_once()
 
 
+@pytest.mark.usefixtures("logs_stay")
 def test_a_signal_ends_the_wait_for_room(index: Path, serve_library: mock.Mock) -> None:
     from embedsearch.server.ray_serve import serve_on_ray
 

@@ -23,6 +23,17 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For passes so small that threads only wait for one another, where other tests run beside."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def page_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store that the tests of the page look at."""

@@ -31,16 +31,10 @@ SHAPE = {
     "intermediate_size": 32, "max_position_embeddings": 30,
 }  # fmt: skip
 
-pytestmark = pytest.mark.skipif(not BertOnCpu.multiplies(torch.float32), reason="torch was built without oneDNN")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Passes this small only wait for more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(not BertOnCpu.multiplies(torch.float32), reason="torch was built without oneDNN"),
+]
 
 
 def save(folder, kind=BertModel) -> Path:

@@ -21,6 +21,8 @@ from embedsearch.encoders.pooling import pool
 from embedsearch.encoders.tokens import TokenRows
 from embedsearch.errors import EncoderError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LENGTHS = [3, 9, 7, 1, 7, 9, 2, 7]
 CPU = torch.device("cpu")
 
@@ -34,15 +36,6 @@ def make_module(kind, **options):
     )  # fmt: skip
     torch.manual_seed(0)
     return AutoModel.from_config(config).eval()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Texts this few gain nothing from more threads, which wait for one another where other tests run beside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

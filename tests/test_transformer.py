@@ -19,21 +19,14 @@ from embedsearch.encoders import Compute, ModelSpec, Pooling, Role, open_encoder
 from embedsearch.encoders.cuda import PackedEncoder
 from embedsearch.errors import BadVector, EncoderError, MissingExtra, OptionError, RecipeMismatch
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SAMPLE = (files("embedsearch") / "corpus" / "sample.jsonl").read_text(encoding="utf-8").splitlines()
 ABSTRACTS = [json.loads(line)["abstract"] for line in SAMPLE[:5]]
 LONG = " ".join(ABSTRACTS)
 TEXTS = [*ABSTRACTS[:3], "plasma", LONG, "H$\\alpha$ \u03b1 \u2603", "a b " * 40]
 COSINE = {"float32": 0.9999, "bfloat16": 0.999}
 WORDS = ["star", "gas", "dust", "wave", "disk", "hot", "cold", "old"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Texts this few gain nothing from more threads, which wait for one another where other tests run beside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@
     ├── EncoderError (RuntimeError)         a model that cannot be used
     │   ├── ModelNotFound (FileNotFoundError)
     │   └── BadVector (ValueError)          a vector with NaN, infinity, or of length zero
+    ├── TrainingStopped (ArithmeticError)   a training whose loss is no number any more
     ├── StoreError (OSError)                a store that cannot be read or written
     │   ├── StoreNotFound (FileNotFoundError)
     │   ├── StoreCorrupt (ValueError)       a file is missing, cut, or not what the manifest says
@@ -73,6 +74,10 @@ class BadVector(EncoderError, ValueError):
     def __init__(self, message: str, *, position: int = 0) -> None:
         super().__init__(message)
         self.position = position
+
+
+class TrainingStopped(EmbedsearchError, ArithmeticError):
+    """A training came to a loss or a gradient that is not finite; the message says what is kept."""
 
 
 class StoreError(EmbedsearchError, OSError):

@@ -1,32 +1,11 @@
-"""How good a ranking is: pure functions over ids, without a model or a store.
-
-Definitions as in TREC's trec_eval: binary relevance, ranks counted from 1.
-"""
+"""Means over queries, with their errors. What a ranking is worth is measured in evaluate/measuring.py."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-
-def reciprocal_rank(ranked: Sequence[str], relevant: Collection[str], *, k: int = 10) -> float:
-    """1 / rank of the first relevant id among the first k, 0 if there is none: its mean over queries is MRR@k."""
-    return next((1 / rank for rank, id in enumerate(ranked[:k], 1) if id in relevant), 0.0)
-
-
-def recall(ranked: Sequence[str], relevant: Collection[str], *, k: int = 10) -> float:
-    """The share of the relevant ids that are among the first k."""
-    return len(set(ranked[:k]) & set(relevant)) / len(set(relevant))
-
-
-def ndcg(ranked: Sequence[str], relevant: Collection[str], *, k: int = 10) -> float:
-    """Normalised discounted cumulative gain at k, gain 1 and discount log2(1 + rank) (Järvelin & Kekäläinen 2002)."""
-    gain = sum(1 / np.log2(1 + rank) for rank, id in enumerate(ranked[:k], 1) if id in relevant)
-    ideal = sum(1 / np.log2(1 + rank) for rank in range(1, min(k, len(set(relevant))) + 1))
-    return float(gain / ideal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,23 @@ PACKAGE = Path(embedsearch.__file__).parent
 
 LAYERS = [
     "_version", "errors", "records", "corpus", "texts", "scores", "measures", "device", "encoders", "transform",
-    "store", "keywords", "sentences", "ann", "stages", "build", "share", "search", "pairs", "verify", "render", "plots",
-    "client", "integrations", "server", "cli",
+    "store", "keywords", "sentences", "ann", "stages", "build", "share", "search", "pairs", "verify", "evaluate",
+    "language", "training", "render", "plots", "client", "integrations", "server", "cli",
 ]  # fmt: skip
 """From the ground up: a module imports what stands before its own layer, or in it."""
 
 OWNERS = {
-    "torch": {"encoders", "device"},
-    "transformers": {"encoders"},
+    "torch": {"encoders", "device", "language", "training"},
+    "transformers": {"encoders", "language", "training"},
     "tokenizers": {"encoders"},
-    "safetensors": {"encoders"},
-    "openai": {"encoders"},
+    "safetensors": {"encoders", "language", "training"},
+    "peft": {"language", "training"},
+    "accelerate": {"training"},
+    "datasets": {"training"},
+    "sentence_transformers": {"training"},
+    "ir_measures": {"evaluate"},
+    "mteb": {"integrations"},
+    "openai": {"encoders", "language"},
     "tiktoken": {"encoders"},
     "faiss": {"ann"},
     "ray": {"server", "stages"},
@@ -55,6 +61,7 @@ OWNERS = {
 HEAVY = [
     "torch", "transformers", "openai", "tiktoken", "faiss", "tantivy", "matplotlib", "pyarrow", "pandas", "pylatexenc",
     "rich", "click", "fastapi", "pydantic", "uvicorn", "httpx", "mcp", "langchain_core", "llama_index", "ray",
+    "peft", "accelerate", "datasets", "sentence_transformers", "ir_measures", "mteb",
 ]  # fmt: skip
 
 

@@ -21,6 +21,11 @@ COMMANDS = {
     "similarity-plot": ("similarity_plot", "Draw how alike a model finds all pairs of papers."),
     "divergent-pairs": ("divergent_pairs", "Find the pairs of papers on which two models disagree."),
     "compare": ("compare", "Measure one or more models' spaces on the same papers."),
+    "evaluate": ("evaluate", "Measure how well an index or a model finds papers, and what it costs."),
+    "finetune": ("finetune", "Adapt a model to a literature."),
+    "merge": ("merge", "Put an adapter into its model."),
+    "perplexity": ("perplexity", "Measure how well language models predict abstracts."),
+    "complete": ("complete", "Let language models finish an abstract."),
     "info": ("info", "Say what an index is and how far it is."),
     "verify": ("verify", "Check every file of an index."),
     "models": ("models", "List the models that have a name."),
@@ -29,7 +34,7 @@ COMMANDS = {
     "mcp": ("mcp", "Let agents search: the Model Context Protocol."),
 }
 
-GO_ON = (["build-index"], ["embed"])
+GO_ON = (["build-index"], ["embed"], ["finetune"])
 """The commands that keep what they have finished when they are interrupted."""
 
 

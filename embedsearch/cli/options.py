@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from embedsearch.build import BuildOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -126,7 +129,15 @@ def corpus_options(function: F) -> F:
             help="Of the stored vectors. [default: float16; of a file that embed writes, float32]",
         ),
         click.option("--transform", metavar="KIND", help="center, whiten:K, remove-top:K, truncate:D, or none."),
-        click.option("--template", metavar="TEXT", help="What is embedded of a paper. [default: {abstract}]"),
+    ):
+        function = option(function)
+    return paper_options(function)
+
+
+def paper_options(function: F) -> F:
+    """Which papers are taken, and the text of each: what `chosen` takes"""
+    for option in (
+        click.option("--template", metavar="TEXT", help="What is taken of a paper as its text. [default: {abstract}]"),
         click.option("--strict", is_flag=True, help="A paper without an abstract is an error, not left out."),
         click.option(
             "--field",
@@ -154,6 +165,22 @@ def corpus_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def chosen(
+    *,
+    category: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    fields: Sequence[str],
+    **others: Any,
+) -> BuildOptions:
+    """The values of `paper_options` by name, as a corpus is read with."""
+    from embedsearch.build import BuildOptions
+    from embedsearch.corpus import Selection
+
+    selection = Selection(categories=category, since=since, until=until)
+    return BuildOptions(selection=selection, fields=parse_fields(fields), **others)
 
 
 def parse_fields(fields: Sequence[str], *, option: str = "--field") -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Papers from files, the ids they go by, and the text of them that people read."""
 
+from embedsearch.corpus.guards import GuardPaper, guard_papers
 from embedsearch.corpus.ids import (
     CONTENT_ID_PREFIX,
     PaperId,
@@ -18,12 +19,14 @@ from embedsearch.corpus.select import Selection, check_date
 __all__ = [
     "CONTENT_ID_PREFIX",
     "Corpus",
+    "GuardPaper",
     "PaperId",
     "SampleQuery",
     "Selection",
     "check_date",
     "content_id",
     "doi_of",
+    "guard_papers",
     "is_arxiv_id",
     "month_of",
     "normal_id",

@@ -37,6 +37,9 @@ OLD_POOLINGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 GGUF_POOLINGS = {1: Pooling.MEAN, 2: Pooling.CLS, 3: Pooling.LAST_TOKEN}
+BOS_LEFT_OUT = "embedsearch_bos_left_out"
+"""Key of config_sentence_transformers.json in folders that `finetune` wrote: the mean is one without [BOS], for which
+sentence-transformers has no word."""
 MODULES = ("Transformer", "Pooling", "Normalize")
 """The parts of a sentence-transformers model that are understood."""
 PROMPTED = re.compile(
@@ -197,7 +200,9 @@ def _stated_pooling(files: ModelFiles, name: str) -> Pooling:
     if len(modes) != 1 or modes[0] not in POOLINGS or config.get("include_prompt") is False:
         told = " + ".join(map(str, modes)) + (" without the prompt" if config.get("include_prompt") is False else "")
         raise EncoderError(f"{files.name} pools by {told}, which is not supported: set one of the known poolings")
-    return POOLINGS[modes[0]]
+    pooling = POOLINGS[modes[0]]
+    without_bos = pooling is Pooling.MEAN and files.json("config_sentence_transformers.json").get(BOS_LEFT_OUT) is True
+    return Pooling.MEAN_WITHOUT_BOS if without_bos else pooling
 
 
 def _folder_prompts(config: dict[str, Any]) -> dict[str, str]:

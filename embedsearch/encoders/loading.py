@@ -15,7 +15,7 @@ from typing import Any
 import huggingface_hub.utils
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModel, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
 from transformers.utils import logging as transformers_logging
 
 from embedsearch.encoders.folder import Model
@@ -33,16 +33,17 @@ def load_tokenizer(model: Model) -> Any:
         )
 
 
-def load_model(model: Model, *, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
-    """The model up to its final hidden states: no head is loaded, no logits are computed.
+def load_model(model: Model, *, device: torch.device, dtype: torch.dtype, with_head: bool = False) -> torch.nn.Module:
+    """The model up to its final hidden states: no head is loaded, no logits are computed. `with_head`: with one.
 
     Raises EncoderError if it cannot be read, does not fit into memory, or lacks weights: transformers would give random
     ones in their place, and only warn.
     """
     # Packed GGUF weights would be multiplied by other kernels, where those are installed, with other results.
     packed: dict[str, Any] = {"gguf_file": model.files.gguf, "quantization_config": GgufConfig(dequantize=True)}
+    auto: Any = AutoModelForCausalLM if with_head else AutoModel
     with _quiet(), _failures_named(model):
-        loaded, report = AutoModel.from_pretrained(
+        loaded, report = auto.from_pretrained(
             model.files.folder,
             dtype=dtype,
             use_safetensors=True,

@@ -79,18 +79,27 @@ def _brief(indices: list[int]) -> str:
     return f"{len(indices)}: {', '.join(map(str, indices[:5]))}{', ...' if len(indices) > 5 else ''}"
 
 
-def explained(error: openai.OpenAIError, *, model: str, address: Address, key: str) -> EncoderError:
-    """The error of a request that failed for good, in one line."""
+def explained(
+    error: openai.OpenAIError,
+    *,
+    model: str,
+    address: Address,
+    key: str,
+    wanted: str = "vectors",
+    smaller: str = "--max-tokens makes texts shorter, --token-budget requests smaller",
+    again: str = AGAIN,
+) -> EncoderError:
+    """The error of a request that failed for good, in one line: what was wanted, and what a user can do."""
     import openai
 
     host = address.host
     if isinstance(error, openai.APITimeoutError):
-        return EncoderError(f"expected an answer from {host}, found none in time: try fewer at once; {AGAIN}")
+        return EncoderError(f"expected an answer from {host}, found none in time: try fewer at once; {again}")
     if isinstance(error, openai.APIConnectionError):
         cause = type(error.__cause__).__name__ if error.__cause__ else "no connection"
-        return EncoderError(f"expected an answer from {address.url}, found none ({cause}): is it running? Then {AGAIN}")
+        return EncoderError(f"expected an answer from {address.url}, found none ({cause}): is it running? Then {again}")
     if not isinstance(error, openai.APIStatusError):
-        return EncoderError(f"expected vectors from {host}, found an error of the client ({type(error).__name__})")
+        return EncoderError(f"expected {wanted} from {host}, found an error of the client ({type(error).__name__})")
     status, said = error.status_code, _said(error, key)
     if status in (401, 403):
         return EncoderError(_refused(status, address))
@@ -100,12 +109,9 @@ def explained(error: openai.OpenAIError, *, model: str, address: Address, key: s
             " its address as far as /v1"
         )
     if status in (400, 413, 422):
-        return EncoderError(
-            f"expected {host} to take a request, found {status}{said}: --max-tokens makes texts shorter, --token-budget"
-            " requests smaller"
-        )
+        return EncoderError(f"expected {host} to take a request, found {status}{said}: {smaller}")
     advice = "wait, or lower --concurrency; " if status == 429 else ""
-    return EncoderError(f"expected vectors from {host}, found only {status}{said}: {advice}{AGAIN}")
+    return EncoderError(f"expected {wanted} from {host}, found only {status}{said}: {advice}{again}")
 
 
 def _refused(status: int, address: Address) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from html import escape
 
 from rich.console import Group
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from embedsearch.pairs.divergent import DivergentPairs
 from embedsearch.records import PairRecord
+from embedsearch.render.markdown import marked
 from embedsearch.render.pairs import (
     about,
     chance,
@@ -78,26 +78,21 @@ def _halves_line(halves: DivergentPairs) -> str:
 
 def to_markdown(result: DivergentPairs) -> str:
     """Both lists as a page of Markdown."""
-    lines = ["# Where two models disagree", "", _marked(about(result)), ""]
+    lines = ["# Where two models disagree", "", marked(about(result)), ""]
     for closer, records in lists_of(result):
-        lines += [f"## {_marked(heading(result, closer))}", ""]
+        lines += [f"## {marked(heading(result, closer))}", ""]
         for record in records:
             titles = [
-                f"[{_marked(title)}]({url})" if (url := arxiv_url(id)) else _marked(title)
+                f"[{marked(title)}]({url})" if (url := arxiv_url(id)) else marked(title)
                 for id, title in zip(record.ids, shown_titles(record), strict=True)
             ]
             lines.append(f"{record.rank}. {titles[0]}<br>{titles[1]}  ")
             told = [*sides(result, record), f"both say {why(record)}" if record.terms else "", chance(record)]
-            lines += [f"   {_marked(line)}  " for line in told if line]
-        lines += ["", _marked(summary(result, closer)), ""]
+            lines += [f"   {marked(line)}  " for line in told if line]
+        lines += ["", marked(summary(result, closer)), ""]
     if result.halves:
-        lines += [_marked(_halves_line(result.halves)), ""]
+        lines += [marked(_halves_line(result.halves)), ""]
     return "\n".join(lines)
-
-
-def _marked(text: str) -> str:
-    """`text` with what Markdown or HTML would take for its own escaped."""
-    return re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", escape(text, quote=False))
 
 
 def to_html(result: DivergentPairs) -> str:

@@ -44,6 +44,7 @@ def info_table(info: StoreInfo) -> Table:
         "vectors": f"{info.n_embedded:,} of {info.dim} dimensions in {info.dtype}" if info.dim else "none yet",
         "tokens": f"{info.n_tokens:,}; {info.n_truncated:,} texts were cut" if info.vectors is None else "",
         "search": _search(info),
+        "hybrid": _hybrid(info.hybrid_weight),
         "sizes": ", ".join(f"{name} {byte_size(size)}" for name, size in info.sizes.items() if size),
         "made with": "\n".join(", ".join(f"{k} {v}" for k, v in made.items()) for made in info.made_with),
         "times": f"begun {info.created}, last changed {info.updated}",
@@ -70,6 +71,11 @@ def _search(info: StoreInfo) -> str:
     time = f"{measured['latency_ms']:.2g} ± {measured['latency_error_ms']:.1g} ms a query"
     asked = f"in {measured['n_queries']} {measured['queries']}"
     return f"{kind}, recall@10 {recall:.3f} ± {measured['recall_error']:.3f}{missed}, {time} ({asked}){parameters}"
+
+
+def _hybrid(weight: float | None) -> str:
+    """The formula of hybrid scores, where it is the store's own."""
+    return "" if weight is None else f"{weight:g} cosine + {1 - weight:.3g} BM25, chosen for this index"
 
 
 def _taken(info: StoreInfo) -> str:

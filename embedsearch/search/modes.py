@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from enum import Enum
 
+HYBRID_WEIGHT = 0.6
+"""w of hybrid = w cosine + (1 - w) BM25 / best BM25, where a store has none of its own: chosen on other queries than it
+was measured on, see docs/method.md."""
+
 
 class Mode(Enum):
     """What a search goes by; the value is its name on the command line."""

@@ -68,7 +68,7 @@ def including(
     bm25 = view.keywords.bm25(words, missing)
     unknown = np.full(len(missing), np.nan, np.float32)
     cosine = view.cosines(query, missing) if query is not None else unknown
-    more = mixed(missing, cosine, bm25, view.keywords.best(words))
+    more = mixed(missing, cosine, bm25, view.keywords.best(words), view.hybrid_weight)
     scores = {Mode.DENSE: more.cosines, Mode.HYBRID: more.scores, Mode.KEYWORD: bm25}
     return Scored(
         np.concatenate([scored.rows, missing]),
@@ -90,7 +90,7 @@ def hybrid(view: StoreView, query: Float32 | None, words: KeywordQuery, k: int, 
         if query is not None and listed.best == 0.0:
             return dense(view, query, k, mask)
         found = view.around(query, m, mask, others=listed.rows) if query is not None else Around.of_words(listed.rows)
-        lists = Lists.of(found, listed, m=m)
+        lists = Lists.of(found, listed, m=m, weight=view.hybrid_weight)
         scored = _scored(view, words, lists, k)
         # Without a vector, a paper that has no word of the query either has nothing to be found by.
         exhausted = len(lists.rows) >= n_allowed or (query is None and len(listed.rows) < WORDS_AHEAD * m)
@@ -106,4 +106,4 @@ def _scored(view: StoreView, words: KeywordQuery, lists: Lists, k: int) -> Score
     unknown = bm25 != lists.at_most[kept]
     if unknown.any():
         bm25[unknown] = view.keywords.bm25(words, rows[unknown])
-    return mixed(rows, lists.cosines[kept], bm25, lists.best)
+    return mixed(rows, lists.cosines[kept], bm25, lists.best, lists.weight)

@@ -16,6 +16,7 @@ from embedsearch.errors import PaperNotFound, QueryError, StoreCorrupt, StoreErr
 from embedsearch.keywords import KeywordQuery, Keywords
 from embedsearch.scores import Float32, Mask, Rows, at_least_kth, cosines
 from embedsearch.search.asking import log as query_log
+from embedsearch.search.modes import HYBRID_WEIGHT
 from embedsearch.store.atomic import file_hash, file_identity
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.filters import Filters
@@ -92,6 +93,12 @@ class StoreView:
         self._keywords: Keywords | None = None
         self._ann: AnnIndex | None = None
         self._lock = threading.Lock()
+
+    @property
+    def hybrid_weight(self) -> float:
+        """The cosine's in a hybrid score: the store's own, if it has one."""
+        own = self.generation.hybrid_weight
+        return HYBRID_WEIGHT if own is None else own
 
     @property
     def keywords(self) -> Keywords:

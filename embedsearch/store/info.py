@@ -17,7 +17,8 @@ class StoreInfo:
     """A store in numbers.
 
     `dim` is the length of its vectors as they are searched and given out, the transform applied; None while there are
-    none. `sizes` is in bytes by kind of file, `made_with` has one record for each way of computing.
+    none. `hybrid_weight` is the store's own, None where it has the usual one. `sizes` is in bytes by kind of file,
+    `made_with` has one record for each way of computing.
     """
 
     path: str
@@ -38,6 +39,7 @@ class StoreInfo:
     dim: int | None
     dtype: str
     ann: dict[str, Any] | None
+    hybrid_weight: float | None
     corpus: dict[str, Any]
     vectors: dict[str, Any] | None
     sizes: dict[str, int]
@@ -79,6 +81,7 @@ def info_of(folder: Path, manifest: Manifest) -> StoreInfo:
         dim=space_dim(g),
         dtype=g.dtype,
         ann=_ann(g),
+        hybrid_weight=g.hybrid_weight,
         corpus={
             "source": note.source,
             "options": note.options,

@@ -112,6 +112,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     `model` is what the user asked for (a ModelSpec), `recipe` what that is (a Recipe), both as plain dictionaries.
     Of vectors that were taken from elsewhere (`vectors`) and do not say how to make more, `weights` in the recipe is
     GIVEN_VECTORS and a hash of them. `ann_memory` in bytes and `ann_recall` are what was asked of the index.
+    `hybrid_weight` is the cosine's in a hybrid score, None where it is the usual one.
     """
 
     number: int
@@ -136,6 +137,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     transform_file: FileEntry | None = None
     ann: Ann | None = None
     complete: bool = False
+    hybrid_weight: float | None = None
 
     def files(self) -> Iterator[FileEntry]:
         """Every file that this generation needs."""

@@ -1,0 +1,1 @@
+"""The causal objective: predict the next token, as AstroLLaMA was made."""

@@ -1,0 +1,1 @@
+"""The contrastive objective: titles find their abstracts, for search."""

@@ -33,7 +33,7 @@ class Template:
 
         Raises OptionError for a field that papers do not have, and for a template without any.
         """
-        source = text.replace("\\n", "\n")
+        source = text.encode(errors="replace").decode().replace("\\n", "\n")  # a shell's bytes need not be UTF-8
         known = f"known are {', '.join(_FIELDS)}"
         try:
             parsed = list(Formatter().parse(source))

@@ -45,7 +45,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiny_language_models, "CONTEXT", 512)
         for seed, name in enumerate(("encoder", "reader")):
-            tiny_language_models.make_language_model(home / name, seed=seed)
+            tiny_language_models.make_language_model(home / name, seed=seed, n_layers=1)
     write_corpus(home / "papers.jsonl")
     asked = [{"query": f"star {i}", "relevant": [f"2301.{i:05d}"], "kind": "words"} for i in range(4)]
     (home / "queries.jsonl").write_text("\n".join(map(json.dumps, asked)), encoding="utf-8")

@@ -122,6 +122,11 @@ def test_no_token_is_drawn_that_has_no_probability() -> None:
     assert all((draw(ids, logits.clone()).argmax(1) == 0).all() for _ in range(8))
 
 
+def test_the_coldest_temperature_takes_the_likeliest() -> None:
+    draw = _Draw([_Row(position=0, ids=[0], limit=1, seed=0)], [], 3, 1e-45, 0)
+    assert draw(torch.zeros(1, 1, dtype=torch.long), torch.tensor([[1.0, 3.0, 2.0]])).argmax(1) == 1
+
+
 def test_texts_end_at_the_end_or_are_cut(llama: LanguageModel) -> None:
     found = [one for seed in range(6) for one in complete(llama, PROMPTS, replace(WARM, seed=seed))]
     ended, cut = [one for one in found if one.has_ended], [one for one in found if not one.has_ended]
@@ -313,6 +318,13 @@ def test_a_service_that_was_cut(server: ChatServer) -> None:
     found = asked(server).complete(PROMPTS[:1], progress=lambda *step: told.append(step))
     assert not found[0].has_ended
     assert told == [(1, 1, 7)]
+
+
+def test_a_service_that_counts_in_words(server: ChatServer) -> None:
+    server.answer = lambda body: (200, spoken("and") | {"usage": {"completion_tokens": "seven"}})
+    told: list[tuple[int, int, int]] = []
+    assert asked(server).complete(PROMPTS[:1], progress=lambda *step: told.append(step))[0].n_tokens is None
+    assert told == [(1, 1, 0)]
 
 
 def test_openai_is_told_the_limit_by_its_new_name(monkeypatch: pytest.MonkeyPatch) -> None:

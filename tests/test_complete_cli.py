@@ -15,6 +15,8 @@ from chat_server import ChatServer, chatting, spoken
 from running import run
 from tiny_language_models import make_language_model
 
+from embedsearch.render.completion import _paragraph
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 NASTY = "star <script>alert(1)</script> gas & [link](http://x.y) `dust`"
 
@@ -34,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"id": "x1", "title": "Short", "abstract": "One sentence."},
     ]
     (home / "papers.jsonl").write_text("".join(json.dumps(paper) + "\n" for paper in papers))
-    (home / "prompts.txt").write_text("star gas\n\nhot dust\n")
+    (home / "prompts.txt").write_text("\ufeffstar gas\n\nhot dust\n")  # with a mark, as Windows writes files
     return home
 
 
@@ -146,6 +148,13 @@ def test_a_page_of_markdown(home: Path, server: ChatServer) -> None:
     assert "\\# head - \\| &lt;b&gt; \\*x\\* 77" in lines
     assert "*In neither the prompt nor the abstract: 77*" in lines
     assert [line.count(" | ") for line in lines if line.startswith("| ")] == [10, 10, 10]
+
+
+@pytest.mark.parametrize("text", ["12) stars", "3. stars", "- stars", "+ stars", "=== ", "1\\. stars"])
+def test_no_paragraph_of_markdown_is_a_list_or_an_underline(text: str) -> None:
+    digits = len(text) - len(text.lstrip("0123456789"))
+    assert _paragraph(text)[digits] == "\\"
+    assert _paragraph("2.5 K. - x") == "2\\.5 K. - x"
 
 
 def test_a_paper_of_an_index(home: Path, tmp_path: Path) -> None:

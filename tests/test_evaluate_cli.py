@@ -112,7 +112,7 @@ def test_numbers_are_one_in_every_format(home: Path) -> None:
         assert len(of["ranks"]) == len(of["values"]["MRR@10"]) == 30
         assert np.mean(of["values"]["MRR@10"]) == pytest.approx(of["MRR@10"]["mean"])
     latex = evaluated(home, *asked, "--no-cost", "--format", "latex").stdout
-    assert latex.count("\\begin{table}") == 3
+    assert latex.count("\\begin{table}") == 4
     mrr = found["measures"][2]["MRR@10"]
     assert f"{mrr['mean']:.3f} [{mrr['low']:.3f}, {mrr['high']:.3f}]" in latex.replace("{", "").replace("}", "")
 
@@ -155,6 +155,7 @@ def test_vectors_by_keywords_alone_or_with_the_model_that_is_named(home: Path) -
     alone = as_json(home, "bare.npz")
     assert {of["mode"] for of in alone["measures"]} == {"keyword"}
     assert "bare.npz: by keywords alone" in alone["notes"][0]
+    assert alone["notes"][0].endswith("name the model with --query-model")
     with_model = as_json(home, "bare.npz", "indexes/default", "--query-model", "words-32", "--task", "title")
     assert with_model["n_papers"] == 70
     values = {(of["entry"], of["mode"]): of["ranks"] for of in with_model["measures"]}
@@ -165,8 +166,9 @@ def test_vectors_by_keywords_alone_or_with_the_model_that_is_named(home: Path) -
 def test_an_index_of_vectors_takes_the_model_that_is_named(home: Path, tmp_path: Path) -> None:
     build_index(home / "some.jsonl", tmp_path / "i", vectors=home / "bare.npz", options=BuildOptions(ann="exact"))
     assert {of["mode"] for of in as_json(tmp_path, "i")["measures"]} == {"keyword"}
-    found = as_json(tmp_path, "i", "--query-model", "words-32")
-    assert {of["mode"] for of in found["measures"]} == {"dense", "keyword", "hybrid"}
+    for index in (("i",), ("--index", "i")):
+        found = as_json(tmp_path, *index, "--query-model", "words-32")
+        assert {of["mode"] for of in found["measures"]} == {"dense", "keyword", "hybrid"}
 
 
 def test_queries_from_files(home: Path, tmp_path: Path) -> None:
@@ -198,6 +200,49 @@ def test_words_alone_need_no_model_and_meaning_no_words(home: Path, monkeypatch:
     assert [of["mode"] for of in found["measures"]] == ["dense"]
 
 
+def test_what_is_best_comes_first(home: Path) -> None:
+    best, _, measures = evaluated(home, "--task", "title", "--no-cost", "--worst", "0").stdout.partition("\n\n")
+    rows = [line.split() for line in measures.splitlines() if line.startswith("title")]
+    by_mode = {mode: float(mean) for _, mode, _, mean, *_ in rows}
+    queries, mode, mean, *_ = best.splitlines()[1].split()
+    assert (queries, mode, float(mean)) == ("title", *max(by_mode.items(), key=lambda of: of[1]))
+    lines = evaluated(home, "indexes/default", "words-8", "--task", "title", "--no-cost").stdout.splitlines()
+    assert lines[1].split()[1] in ("words-32,", "words-8,")
+
+
+def test_a_title_that_finds_badly_is_told_once(home: Path) -> None:
+    done = evaluated(home, "--task", "title", "--mode", "dense", "--no-cost", "--worst", "1")
+    (worst,) = as_json(home, "--task", "title", "--mode", "dense", "--worst", "1")["worst"]
+    assert done.stdout.count(worst["wanted_title"]) == 1
+
+
+def test_what_few_papers_would_take(home: Path) -> None:
+    """A size below the corpus: that column is shown, and the difference is of that size."""
+    asked = ("indexes/default", "words-8", "--n-papers", "50", "--task", "title", "--mode", "dense", "--no-cost")
+    stdout = evaluated(home, *asked).stdout
+    heading = next(line for line in stdout.splitlines() if "120 papers" in line and line.startswith("queries"))
+    assert heading.index(" 20 papers") < heading.index(" 50 papers") < heading.index("120 papers")
+    assert "less words-32, at 50" in heading
+
+
+def test_words_alone_are_drawn_against_their_time(home: Path, tmp_path: Path) -> None:
+    evaluated(home, "--mode", "keyword", "--task", "title", "--out", tmp_path / "f.png")
+    assert (tmp_path / "f.png").exists()
+
+
+def test_too_few_queries_choose_no_weight_and_nothing_else_is_lost(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "indexes" / "default", tmp_path / "i")
+    few = ("i", "--choose-hybrid", "--no-cost", "--task", "title", "--n-queries", "12")
+    done = evaluated(tmp_path, *few)
+    assert "MRR@10" in done.stdout
+    assert "words-32: no hybrid weight is chosen: expected at least 10 queries of a set in each half" in done.stderr
+    done = evaluated(tmp_path, *few, "--save", code=1)
+    assert "MRR@10" in done.stdout
+    assert "expected a weight to keep and an index to keep it in, found none" in done.stderr
+    done = evaluated(tmp_path, "words-8", "--corpus", "i", "--choose-hybrid", "--save", "--no-cost", code=1)
+    assert "expected a weight to keep and an index to keep it in, found none" in done.stderr
+
+
 def test_what_many_papers_would_take(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "f.png"
     asked = ("--n-papers", "3000000", "--task", "title", "--mode", "dense", "--out", out)
@@ -219,6 +264,8 @@ def test_the_weight_is_chosen_and_kept_only_when_asked(home: Path, tmp_path: Pat
     assert read_manifest(tmp_path / "i") == before
     done = evaluated(tmp_path, "i", "--choose-hybrid", "--save", "--no-cost")
     assert f"i: hybrid search has the weight {choice['weight']:g} now." in done.stderr
+    assert "does not show it better than 0.6" in done.stderr
+    assert f"hybrid has its own weight, {choice['weight']:g};" in evaluated(tmp_path, "i", "--no-cost").stderr
     assert "best weight" in done.stdout
     assert read_manifest(tmp_path / "i").serving.hybrid_weight == choice["weight"]
     searcher = Searcher.open(tmp_path / "i", encoder=Named("words-32"))
@@ -236,6 +283,7 @@ def test_without_the_library_of_measures(home: Path, monkeypatch: pytest.MonkeyP
     ("arguments", "code", "message"),
     [
         (("--save",), 2, "Expected --choose-hybrid beside --save."),
+        (("--choose-hybrid", "--mode", "dense"), 2, "Expected meaning and words beside --choose-hybrid, found --mode"),
         (("--out", "a.png", "--no-cost"), 2, "Expected --cost or --n-papers beside --out"),
         (("--out", "a.txt"), 1, "expected a figure named *.png, *.pdf, *.svg, found 'a.txt'"),
         (("--index", "nowhere"), 1, "expected an index at nowhere, found none"),

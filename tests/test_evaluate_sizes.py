@@ -187,6 +187,19 @@ def test_a_family_finds_the_distribution_that_made_the_ranks(family: tails.Famil
     assert family.expected(10_000, gains)[best] == pytest.approx(family.expected(10_000, gains)[true], abs=0.03)
 
 
+def test_queries_without_a_miss_do_not_promise_any_corpus() -> None:
+    """40 queries, each first of 100: were all chances 0.1 %, no query would be missed in one of 52 such sets."""
+    perfect, other = Ranked(ranks=np.ones(40, np.int64), n_corpus=100), Ranked(ranks=np.full(40, 3), n_corpus=100)
+    curve = size_curve(perfect, measure="recall@1", sizes=[100, 101, 1000, 1_000_000])
+    lows = [point.value.low for point in curve.points]
+    assert lows == pytest.approx([1.0, *(0.025 ** ((n - 1) / (40 * 99)) for n in (101, 1000, 1_000_000))], abs=1e-6)
+    assert all(point.value.high > 0.99 for point in curve.points)
+    (ahead,) = size_difference(perfect, other, measure="recall@1", sizes=[1_000_000])
+    assert ahead.value.low <= 0 < 0.9 < ahead.value.high
+    (behind,) = size_difference(other, perfect, measure="recall@1", sizes=[1_000_000])
+    assert behind.value.low < -0.9 < 0 <= behind.value.high
+
+
 def test_what_cannot_be_is_said() -> None:
     good = Ranked(ranks=np.array([1, 3]), n_corpus=10)
     for measure in ("nDCG@10", "MRR", "recall@0", "mrr@10"):

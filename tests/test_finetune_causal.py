@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_language_models import WORDS, make_language_model
+from tiny_language_models import WORDS, make_adapter, make_gguf, make_language_model
 from tiny_trainings import options, papers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -21,6 +21,7 @@ from embedsearch.encoders import Role, open_encoder
 from embedsearch.errors import CorpusError, EncoderError, OptionError
 from embedsearch.language.language_model import LanguageModel, open_language_model
 from embedsearch.language.perplexity import paper_losses, perplexity
+from embedsearch.training.cards import model_card
 from embedsearch.training.causal.finetune import finetune_causal
 from embedsearch.training.causal.material import prepare
 from embedsearch.training.causal.options import CausalOptions
@@ -173,6 +174,9 @@ def test_the_card_says_what_it_was_made_of(full: tuple[Path, TrainingReport]) ->
     card = (out / "README.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front["base_model"] == "llama"
+    assert front["library_name"] == "transformers"
+    named = model_card(dataclasses.replace(report, base="smollm2"))
+    assert 'base_model: "HuggingFaceTB/SmolLM2-135M-Instruct"' in named  # a name that the hub knows
     assert front["pipeline_tag"] == "text-generation"
     assert f"{report.n_train} papers trained on" in card
     assert report.identity["corpus"] in card
@@ -222,10 +226,26 @@ def test_the_adapter_alone(bases: dict[str, Path], lora: tuple[Path, TrainingRep
     report = finetune_causal(papers(), checkpointed, out)
     assert report.measures[0].after == pytest.approx(lora[1].measures[0].after, rel=1e-4)
     assert not (out / "config.json").exists()
+    assert "library_name: peft" in (out / "README.md").read_text()
     assert json.loads((out / "base_model.json").read_text())["name"] == "llama"
     kept = [paper.abstract for paper in papers() if _is_held_out(paper.id)]
     adapted = opened(out, base=str(bases["llama"]))
     assert perplexity(paper_losses(adapted, kept)) == pytest.approx(report.measures[0].after, rel=1e-4)
+
+
+def test_an_adapter_on_its_base_is_trained_on(bases: dict[str, Path], tmp_path: Path) -> None:
+    make_adapter(tmp_path / "adapter", bases["llama"])
+    report = finetune_causal(papers(), options(tmp_path / "adapter", epochs=1), tmp_path / "out")
+    assert report.measures[0].after < 0.95 * report.measures[0].before
+
+
+def test_adapters_on_a_gguf(tmp_path: Path) -> None:
+    """Which has no configuration beside it: peft would look for that on the hub, and warn."""
+    make_gguf(tmp_path / "tiny.gguf", make_language_model(tmp_path / "base"))
+    report = finetune_causal(papers(), options(tmp_path / "tiny.gguf", lora=4, epochs=1), tmp_path / "out")
+    assert report.notes[0] == "the base was dequantised from tiny.gguf"
+    assert any("longer than the base reads at once" in note for note in report.notes)
+    assert str(tmp_path) not in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_what_was_shared_out_among_processes_is_put_together(bases: dict[str, Path]) -> None:
@@ -277,6 +297,7 @@ def test_a_context_beyond_the_model(bases: dict[str, Path], tmp_path: Path) -> N
         ({"schedule": "up"}, "expected schedule one of cosine"),
         ({"merge": False}, "expected merge off only beside --lora"),
         ({"context": 1}, "expected context at least"),
+        ({"seed": -1}, "expected seed from 0 to below 4294967296, found -1"),
     ],
 )
 def test_options_outside_of_what_is_possible(settings: dict[str, Any], message: str) -> None:

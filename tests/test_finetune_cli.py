@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +114,19 @@ def test_what_cannot_be_done_is_one_line(home: Path) -> None:
     assert "no such folder or file" in fails(
         run("finetune", "papers.jsonl", "--objective", "causal", "--model", "./nowhere", "--out", "x", cwd=home)
     )
+    assert not list(home.glob("*x*"))
+
+
+def test_without_the_libraries_that_train(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for objective in ("causal", "contrastive"):
+        monkeypatch.setitem(sys.modules, f"embedsearch.training.{objective}.finetune", None)
+        refused = fails(run("finetune", "papers.jsonl", "--objective", objective, cwd=home))
+        assert "pip install 'embedsearch[train]'" in refused
+        monkeypatch.undo()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "expected peft for --lora, found none: pip install" in fails(causal(home, "--lora", "2", "--out", "x"))
+    done = run("finetune", "papers.jsonl", "--model", "base", "--lora", "2", "--out", "x", cwd=home)
+    assert "expected peft for --lora, found none: pip install" in fails(done)
     assert not list(home.glob("*x*"))
 
 

@@ -19,9 +19,10 @@ from tiny_language_models import make_language_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from embedsearch.corpus import open_corpus, sample_path
 from embedsearch.encoders import Compute, ModelSpec, Role, open_encoder
 from embedsearch.encoders import Pooling as Pooled
-from embedsearch.errors import CorpusError, EncoderError
+from embedsearch.errors import CorpusError, EncoderError, OptionError
 from embedsearch.records import Paper
 from embedsearch.training.contrastive.finetune import BOS_NOTE, ContrastiveOptions, finetune_contrastive
 from embedsearch.training.contrastive.guards import compare, fallen, first_ranks
@@ -261,6 +262,23 @@ def test_a_rehearsal_measures_steps_and_leaves_nothing(bert: Path) -> None:
 # ---- near-duplicates -------------------------------------------------------------------------------------------------
 
 
+def test_where_many_are_alike_the_sampler_says_nothing(
+    bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    alike = [replace(paper, title="t1") if i < 40 else paper for i, paper in enumerate(PAPERS[:60])]
+    report = finetune_contrastive(alike, small(bert, batch=8), tmp_path / "out")
+    assert report.losses
+    assert "NoDuplicatesBatchSampler" not in caplog.text
+
+
+def test_tokens_are_those_that_were_trained_on(bert: Path, tmp_path: Path) -> None:
+    tokens = [
+        finetune_contrastive(PAPERS[:40], small(bert, batch=batch), tmp_path / f"out{batch}").n_tokens
+        for batch in (2, 20)  # of some 32 pairs 20 stand in a batch, and the rest in none
+    ]
+    assert 0.5 < tokens[1] / tokens[0] < 0.75
+
+
 def test_near_duplicates_are_on_one_side_and_said(bert: Path, tmp_path: Path) -> None:
     twins = [replace(paper, id=f"{paper.id}v", title=f"{paper.title}!") for paper in PAPERS[:40]]
     report = finetune_contrastive([*PAPERS[:80], *twins], small(bert), tmp_path / "out")
@@ -298,6 +316,15 @@ def test_what_got_worse_is_in_the_report(trained: tuple[Path, TrainingReport], t
     assert any(note.startswith("held-out titles: MRR@10 got worse: ") for note in report.notes)
 
 
+def test_a_guard_whose_papers_are_trained_on_is_said_to_be_none(
+    bert: Path, trained: tuple[Path, TrainingReport], tmp_path: Path
+) -> None:
+    sample = list(open_corpus(sample_path()))[:20]
+    report = finetune_contrastive([*PAPERS[:40], *sample], small(bert), tmp_path / "out")
+    assert any(note.startswith("papers of the bundled sample are trained on") for note in report.notes)
+    assert not any("bundled sample" in note for note in trained[1].notes)
+
+
 # ---- bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -314,8 +341,14 @@ def test_three_papers_make_a_batch_of_their_own_and_two_of_one_paper_none(bert: 
     assert any(note.startswith(f"a batch is {report.n_train} pairs in place of 16") for note in report.notes)
     with pytest.raises(CorpusError, match="expected at least 2 different papers to train on, found 1"):
         finetune_contrastive([PAPERS[0], replace(PAPERS[0], id="x")], small(bert), tmp_path / "twice")
+    assert not list(tmp_path.glob(".twice*"))
     with pytest.raises(CorpusError, match="expected papers with a title"):
         finetune_contrastive([], small(bert), tmp_path / "none")
+
+
+def test_a_seed_that_none_can_be() -> None:
+    with pytest.raises(OptionError, match="expected seed from 0 to below 4294967296, found -1"):
+        ContrastiveOptions(seed=-1)
 
 
 @pytest.mark.parametrize("name", ["ada-002", "openai:text-embedding-3-small"])

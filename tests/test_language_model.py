@@ -215,6 +215,10 @@ def test_a_base_of_other_weights_is_refused_where_the_adapter_says_which(home: P
     noted = describe_base(str(home / "llama"), opened(home / "llama").files)
     (tmp_path / "adapter" / BASE).write_text(json.dumps(noted))
     assert opened(tmp_path / "adapter").adapter.base_weights == noted["weights"]
+    (tmp_path / "adapter" / BASE).write_text(json.dumps(noted | {"weights": 5}))
+    with pytest.raises(EncoderError, match="expected the adapter's base, weights 5"):
+        opened(tmp_path / "adapter")
+    (tmp_path / "adapter" / BASE).write_text(json.dumps(noted))
     with pytest.raises(EncoderError, match=r"expected the adapter's base, weights .*…, found .*other with"):
         opened(tmp_path / "adapter", base=str(home / "other"))
 
@@ -225,6 +229,11 @@ def test_a_base_of_other_weights_is_refused_where_the_adapter_says_which(home: P
         ({"peft_type": "IA3"}, "expected a LoRA adapter in .* found IA3"),
         ({"base_model_name_or_path": None}, "does not say which model it is for"),
         ({"target_modules": ["nothing"]}, "cannot put the adapter"),
+        (
+            {"target_modules": ["q_proj"]},
+            r"expected weights in .*differ in 2, such as model\.layers\.0\.mlp\.down_proj",
+        ),
+        ({"target_modules": ["q_proj", "down_proj", "v_proj"]}, r"differ in 2, such as .*v_proj"),
     ],
 )
 def test_adapters_that_cannot_be_used(home: Path, tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -242,7 +251,9 @@ def test_pickled_and_broken_weights_of_an_adapter_are_refused(home: Path, tmp_pa
     with pytest.raises(EncoderError, match="cannot read the adapter's weights"):
         opened(tmp_path / "adapter")
     weights.rename(weights.with_name("adapter_model.bin"))
-    with pytest.raises(EncoderError, match=r"expected the adapter's weights in .*safetensors, found no such file"):
+    with pytest.raises(
+        EncoderError, match=r"expected the adapter's weights in .*safetensors, found no such file: .*pickled"
+    ):
         opened(tmp_path / "adapter")
 
 

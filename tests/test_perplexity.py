@@ -198,6 +198,14 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
         paper_losses(model, ["", "star gas"])
 
 
+def test_a_loss_whose_perplexity_is_no_number(tmp_path: Path) -> None:
+    make_language_model(tmp_path / "broken")
+    model = open_language_model(str(tmp_path / "broken"), compute=Compute(device="cpu", dtype="float32"))
+    model.model.lm_head.weight.data *= 1e5
+    with pytest.raises(EncoderError, match=r"expected losses that are numbers, found \d.* at position 1"):
+        paper_losses(model, ["", "star gas wave disk"])
+
+
 def test_no_text_and_no_token(models: dict[str, Any]) -> None:
     for texts in ([], [""]):
         losses = paper_losses(models["llama"], texts)

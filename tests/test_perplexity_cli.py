@@ -150,6 +150,18 @@ def test_input_that_cannot_be_used(home: Path, arguments: list[str], message: st
     assert done.stderr.count("\n") == 1
 
 
+def test_bytes_that_are_no_text_are_replaced(home: Path) -> None:
+    """In what the files and the output say of the command."""
+    done = run(
+        "perplexity", "one.jsonl", "--model", "a", *CPU, "--per-paper", "p\udcff.csv", "--out", "bytes.png",
+        "--template", "{abstract}\udcff", "--format", "json", "-q", cwd=home,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for text in (done.stdout, (home / "bytes.json").read_text()):
+        assert "--per-paper 'p?.csv'" in json.loads(text)["command"]
+    assert (home / "p\udcff.csv").exists()
+
+
 def test_a_revision_of_several_models_is_a_usage_error(home: Path) -> None:
     done = run("perplexity", "papers.jsonl", "--model", "a", "--model", "b", "--revision", "x", cwd=home)
     assert done.returncode == 2

@@ -67,6 +67,11 @@ def test_against_another_space(home: Path) -> None:
     assert str(home) not in (home / "a.json").read_text()
 
 
+def test_bytes_that_are_no_text_are_replaced(home: Path) -> None:
+    plot(home, "--out", "b\udcff.png", "-q")
+    assert json.loads((home / "b\udcff.json").read_text())["command"].endswith("--out 'b?.png' -q")
+
+
 def test_formats_say_the_same(home: Path) -> None:
     words = ("--against", "other.npz", "--bins", "3", "--out", "f.png", "-q", "--format")
     found = json.loads(plot(home, *words, "json").stdout)

@@ -31,6 +31,7 @@ PAPER = Paper(
         (r"{title}\n\n{abstract}", "A title in two lines\n\nWe find $M_\\odot$."),
         ("{title} by {authors} [{categories}] {doi}", "A title in two lines by A. B, C. D [astro-ph.GA]"),
         ("{{{id}}}", "{2301.01234}"),
+        ("{id}\udcff", "2301.01234?"),  # a byte that is no UTF-8, as a shell hands it over
         ("{doi}", ""),
     ],
 )

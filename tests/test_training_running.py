@@ -19,6 +19,7 @@ from tiny_language_models import make_language_model
 from tiny_trainings import StopAt, options, papers
 
 from embedsearch.errors import (
+    CorpusError,
     EncoderError,
     OptionError,
     RecipeMismatch,
@@ -28,8 +29,10 @@ from embedsearch.errors import (
     TrainingStopped,
 )
 from embedsearch.measures import Interval
+from embedsearch.training import watching
 from embedsearch.training.causal import trainer as causal_trainer
 from embedsearch.training.causal.finetune import finetune_causal
+from embedsearch.training.merging import merge
 from embedsearch.training.rehearsal import rehearse
 from embedsearch.training.report import LossPoint, Measure, TrainingReport, read_report, write_report
 from embedsearch.training.split import held_out
@@ -134,6 +137,7 @@ def test_another_training_is_not_gone_on_with(tmp_path: Path) -> None:
     with open_workspace(out, {"options": {"rate": 1, "lora": None}}) as work:
         assert work.once("before", lambda: [1.0]) == [1.0]
         assert work.once("before", lambda: [2.0]) == [1.0]
+        (work.checkpoints / "checkpoint-1").mkdir()
     other = {"options": {"rate": 2, "lora": None}}
     with pytest.raises(RecipeMismatch, match="options rate 1 against 2; use the same"), open_workspace(out, other):
         pass
@@ -142,6 +146,48 @@ def test_another_training_is_not_gone_on_with(tmp_path: Path) -> None:
     assert (
         differences({"a": 1, "b": "0" * 64}, {"b": "0" * 64, "c": {"d": 2}}) == "a 1 against null; c d null against 2"
     )
+
+
+def test_what_has_no_checkpoint_yet_is_given_up_for_another_training(tmp_path: Path) -> None:
+    with open_workspace(tmp_path / "out", {"a": 1}) as work:
+        work.once("before", lambda: [1.0])
+    with open_workspace(tmp_path / "out", {"a": 2}) as work:
+        assert work.once("before", lambda: [2.0]) == [2.0]
+
+
+def test_files_of_a_workspace_that_cannot_be_read(tmp_path: Path) -> None:
+    with open_workspace(tmp_path / "out", {"a": 1}) as work:
+        (work.folder / "before.json").write_text("{")
+        with pytest.raises(StoreCorrupt, match=r"expected what was kept in .*before\.json, found: .*; remove it"):
+            work.once("before", lambda: [1.0])
+    for text in ("[1]", "{"):
+        (work.folder / "identity.json").write_text(text)
+        with pytest.raises(StoreCorrupt, match=r"expected what is trained in .*; remove"), open_workspace(
+            tmp_path / "out", {"a": 1}
+        ):  # fmt: skip
+            pass
+
+
+def test_papers_that_are_none_to_train_on_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError), open_workspace(tmp_path / "out", {}):
+        raise CorpusError("too few")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["/", "a" * 300])
+def test_an_output_that_cannot_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises((OptionError, StoreError), match=r"found /; name another|File name too long"), open_workspace(
+        tmp_path / name, {}
+    ):  # fmt: skip
+        pass
+    with pytest.raises((OptionError, StoreError), match=r"found something; name another|File name too long"):
+        merge(str(_adapter(tmp_path)), tmp_path / name)
+
+
+def _adapter(folder: Path) -> Path:
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    return folder
 
 
 def test_a_workspace_that_was_left_behind_is_removed(tmp_path: Path) -> None:
@@ -216,6 +262,46 @@ def test_a_stopped_training_ends_as_an_undisturbed_one(base: Path, undisturbed: 
     assert finetune_causal(papers(), options(base), out).already_complete
 
 
+def test_a_checkpoint_that_was_cut_off_is_not_kept_in_place_of_a_whole_one(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        finetune_causal(papers(), options(base), out, StopAt(4), run=EVERY_STEP)
+    kept = workspace_path(out) / "checkpoints"
+    for step in (5, 6, 7):  # three kills while one was written
+        shutil.copytree(kept / "checkpoint-3", kept / f"checkpoint-{step}")
+        (kept / f"checkpoint-{step}" / "whole.json").unlink()
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching.Watcher, "on_save", killed)  # older ones are gone, this one is not marked yet
+    with pytest.raises(KeyboardInterrupt):
+        finetune_causal(papers(), options(base), out, run=EVERY_STEP)
+    identity = json.loads((workspace_path(out) / "identity.json").read_text())
+    with open_workspace(out, identity) as work:
+        found = work.last_checkpoint()
+    assert found is not None
+    assert found.step == 3
+
+
+def test_a_training_stopped_while_it_was_measured_is_measured_again(
+    base: Path, undisturbed: TrainingReport, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    def stop(step: watching.TrainingStep) -> None:
+        if step.stage == "measuring after":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune_causal(papers(), options(base), out, stop)
+    report = finetune_causal(papers(), options(base), out)
+    assert report.losses == undisturbed.losses
+    assert report.measures == undisturbed.measures
+
+
 def test_nothing_in_a_checkpoint_is_run(base: Path, tmp_path: Path) -> None:
     out, trap = tmp_path / "out", tmp_path / "trap"
     with pytest.raises(KeyboardInterrupt):
@@ -281,6 +367,15 @@ def test_a_loss_that_is_no_number_stops(base: Path, tmp_path: Path, monkeypatch:
         finetune_causal(papers(), options(base), out, run=EVERY_STEP)
     assert (workspace_path(out) / "checkpoints" / "checkpoint-3" / "whole.json").exists()
     assert not out.exists()
+
+
+def test_a_rehearsal_halves_the_micro_batch_as_the_training_does(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))  # where it is tried, not kept
+    _limit(monkeypatch, rows=1)
+    assert rehearse(finetune_causal, papers(), options(base, micro_tokens=128)).tokens_per_second > 0
+    _limit(monkeypatch, rows=0)
+    with pytest.raises(EncoderError, match=r"expected memory for a micro-batch of 1, found too little"):
+        rehearse(finetune_causal, papers(), options(base))
 
 
 def test_a_rehearsal_measures_and_leaves_nothing(base: Path, undisturbed: TrainingReport) -> None:

@@ -133,8 +133,7 @@ def _give(study: CompletionStudy, out: Path | None, format_: str | None) -> None
     if out is not None:
         page = to_html(study) if out.suffix.lower() == ".html" else render.to_markdown(study)
         write_bytes(out, page.encode(errors="replace"))
-    asked = shlex.join(["embedsearch", *sys.argv[1:]])
-    about = {"command": asked.encode(errors="replace").decode()}  # of bytes that are no UTF-8
+    about = {"command": shlex.join(["embedsearch", *sys.argv[1:]])}
     width = shutil.get_terminal_size().columns
     click.echo(render.to_text(study, format_ or "table", about=about, width=width), nl=False)
     if out is not None and not is_quiet():

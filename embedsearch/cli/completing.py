@@ -59,7 +59,7 @@ def _lines(file: str | None) -> list[str]:
     if file is None:
         return []
     try:
-        text = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
+        text = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CorpusError(f"expected a file of texts in UTF-8, one a line, at {file}, found: {reason}") from error

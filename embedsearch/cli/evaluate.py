@@ -122,10 +122,13 @@ def command(
     """
     if save and not choose_hybrid:
         raise click.UsageError("Expected --choose-hybrid beside --save.")
+    if choose_hybrid and set(modes) in ({"dense"}, {"keyword"}):
+        raise click.UsageError(f"Expected meaning and words beside --choose-hybrid, found --mode {modes[0]} alone.")
     if out is not None and not cost and n_papers is None:
         raise click.UsageError("Expected --cost or --n-papers beside --out: it is drawn against them.")
     from embedsearch.cli.evaluating import Asked, EvaluateDisplay, check, entries_of, save_weights, write_figures
     from embedsearch.encoders import Compute
+    from embedsearch.errors import OptionError
     from embedsearch.evaluate import Also, Papers, Task, make_sets, study
     from embedsearch.render import evaluation as tables
     from embedsearch.search import Mode
@@ -158,8 +161,7 @@ def command(
             notes=[*left_out, *notes],
             progress=display,
         )
-        if save:
-            save_weights(found, opened, entries)
+        saved = save_weights(found, opened, entries) if save else []
     about = {"command": shlex.join(["embedsearch", *sys.argv[1:]])}
     written = [] if out is None else write_figures(found, out, about)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -169,3 +171,5 @@ def command(
             click.echo(f"Note: {note}.", err=True)
         if written:
             click.echo(f"Written: {', '.join(map(str, written))}.", err=True)
+    if save and not saved:
+        raise OptionError("expected a weight to keep and an index to keep it in, found none; all else is as above")

@@ -83,12 +83,12 @@ class Asked:
 def entries_of(asked: Asked) -> Iterator[list[Entry]]:
     """The entries, opened. What is made of models and files is gone afterwards, unless it has a folder to stay in."""
     from embedsearch.cli.progress import BuildDisplay
-    from embedsearch.evaluate import Entry, distinct, open_entry
+    from embedsearch.evaluate import distinct, open_entry
+    from embedsearch.store.manifest import read_manifest
 
-    if not asked.targets and asked.corpus is None:
-        yield [Entry.open(asked.index or DEFAULT_INDEX, compute=asked.compute)]
-        return
     targets = asked.targets or (str(asked.index or DEFAULT_INDEX),)
+    if not asked.targets:
+        read_manifest(Path(targets[0]))  # it must be an index, no other entry
     with TemporaryDirectory(prefix="embedsearch-") as temporary:
         opened = []
         for target in targets:
@@ -123,8 +123,8 @@ def _making(asked: Asked, targets: Sequence[str], temporary: Path, display: Buil
     )
 
 
-def save_weights(found: Evaluation, entries: Sequence[Entry], targets: Sequence[str]) -> None:
-    """Keep what was chosen, in the indexes that were there before."""
+def save_weights(found: Evaluation, entries: Sequence[Entry], targets: Sequence[str]) -> list[Path]:
+    """Keep what was chosen, in the indexes that were there before: these."""
     from embedsearch.evaluate.entries import is_store
     from embedsearch.store.weight import save_hybrid_weight
 
@@ -133,11 +133,18 @@ def save_weights(found: Evaluation, entries: Sequence[Entry], targets: Sequence[
         for entry, target in zip(entries, targets or (str(entries[0].view.folder),), strict=True)
         if is_store(target)
     }
-    for choice in found.choices:
-        if choice.entry in folder_of:
-            save_hybrid_weight(folder_of[choice.entry], choice.weight)
-            if not is_quiet():
-                click.echo(f"{folder_of[choice.entry]}: hybrid search has the weight {choice.weight:g} now.", err=True)
+    chosen = [choice for choice in found.choices if choice.entry in folder_of]
+    for choice in chosen:
+        folder = folder_of[choice.entry]
+        save_hybrid_weight(folder, choice.weight)
+        if not is_quiet():
+            told = (
+                ""
+                if choice.is_better
+                else f" The other half of the queries does not show it better than {choice.default:g}."
+            )
+            click.echo(f"{folder}: hybrid search has the weight {choice.weight:g} now.{told}", err=True)
+    return [folder_of[choice.entry] for choice in chosen]
 
 
 def check(out: Path | None) -> None:
@@ -172,8 +179,8 @@ def write_figures(found: Evaluation, out: Path, about: dict[str, str]) -> list[P
 
 
 def _cost_points(found: Evaluation) -> tuple[str, list[QualityCost]]:
-    """Each entry by each mode that needs a model, on the first queries: against hours of embedding, where these are
-    known of all, else against the time of a query."""
+    """Each entry by the modes of its model, or by words if it has none, on the first queries: against the hours of
+    embedding, where these are known of all, else against the time of a query."""
     from embedsearch.plots.evaluation import QualityCost
 
     n, queries = found.n_papers_asked or found.n_papers, next(iter(found.n_queries))
@@ -181,10 +188,11 @@ def _cost_points(found: Evaluation) -> tuple[str, list[QualityCost]]:
     if None in costs.values():
         label = "milliseconds a query"
         costs = {cost.entry: cost.ms_a_query.value if cost.ms_a_query else None for cost in found.costs}
+    modes = {cost.entry: cost.mode for cost in found.costs}
     points = [
         QualityCost(entry, cost, of.intervals["MRR@10"], mode)
         for entry, cost in costs.items()
-        for mode in ("dense", "hybrid")
+        for mode in (("keyword",) if modes[entry] == "keyword" else ("dense", "hybrid"))
         if cost is not None and (of := found.figure(entry, queries, mode)) is not None
     ]
     return label, points

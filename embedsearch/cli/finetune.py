@@ -103,7 +103,17 @@ def _objective(objective: str, own: dict[str, Any], shared: dict[str, Any]) -> t
         if value is not None and name not in mine:
             other = next(each for each in DEFAULT_MODELS if each != objective)
             raise click.UsageError(f"--{name.replace('_', '-')} is for --objective {other}, found {objective}.")
-    asked = shared | {name: own[name] for name in mine if own[name] is not None}
+    try:
+        return _imported(objective, shared | {name: own[name] for name in mine if own[name] is not None})
+    except ModuleNotFoundError as error:
+        from embedsearch.errors import MissingExtra
+
+        raise MissingExtra(
+            f"expected the libraries that train, found no {error.name}: pip install 'embedsearch[train]'"
+        ) from error
+
+
+def _imported(objective: str, asked: dict[str, Any]) -> tuple[Callable[..., Any], Any]:
     if objective == "causal":
         from embedsearch.training.causal.finetune import finetune_causal
         from embedsearch.training.causal.options import CausalOptions
@@ -157,6 +167,7 @@ def _draw(folder: Path, report: TrainingReport) -> None:
 
 
 def _show(report: TrainingReport, out: Path, corpus: str | None, format_: str) -> None:
+    from embedsearch.cli.terminal import duration
     from embedsearch.render import training as texts
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -168,7 +179,7 @@ def _show(report: TrainingReport, out: Path, corpus: str | None, format_: str) -
     else:
         for note in report.notes:
             click.echo(note if note.endswith(".") else f"{note}.", err=True)
-        click.echo(f"{out}: {report.seconds / 60:.1f} minutes of training. Losses: {out / 'losses.png'}", err=True)
+        click.echo(f"{out}: {duration(report.seconds)} of training. Losses: {out / 'losses.png'}", err=True)
     source = f" {corpus}" if corpus and corpus != "-" else ""
     following = "build-index" if report.objective == "contrastive" else "perplexity"
     click.echo(f"Next: embedsearch {following}{source} --model {out}", err=True)

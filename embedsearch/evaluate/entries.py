@@ -83,7 +83,9 @@ class Entry:
             on = f"evaluated on these {n:,}" if self.is_dense else "evaluated by keywords alone"
             yield f"{self.name}: {n:,} of {view.n_papers:,} papers have a vector so far; {on}"
         elif not self.is_dense:
-            yield f"{self.name}: by keywords alone: {why_none(view.generation)}"
+            yield f"{self.name}: by keywords alone: {why_none(view.generation, option='--query-model')}"
+        if self.is_dense and view.generation.hybrid_weight is not None:
+            yield f"{self.name}: hybrid has its own weight, {view.hybrid_weight:g}; queries that chose it flatter it"
         if self.is_dense and "{title}" in view.generation.template:
             yield f"{self.name}: its vectors are of titles too, so that a title finds itself by meaning"
 

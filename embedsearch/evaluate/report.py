@@ -66,7 +66,8 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeFigures:
-    """MRR@10 of an entry against the size of the corpus, and its `difference` from the entry `base` at the largest."""
+    """MRR@10 of an entry against the size of the corpus, and its `difference` from the entry `base` at the
+    size that was asked about."""
 
     queries: str
     mode: str

@@ -110,7 +110,8 @@ def size_curve(
     curve = _Curve(ranked, gains_of(measure))
     wanted = sorted(set(sizes)) if sizes is not None else default_sizes(ranked.n_corpus, up_to)
     points = tuple(
-        _exact(n, curve.values(n)) if n <= ranked.n_corpus else _fitted(n, curve.beyond(n)) for n in _possible(wanted)
+        _exact(n, curve.values(n)) if n <= ranked.n_corpus else _fitted(n, curve.beyond(n), least=curve.least(n))
+        for n in _possible(wanted)
     )
     return SizeCurve(measure=measure, n_corpus=ranked.n_corpus, n_queries=len(ranked.ranks), points=points)
 
@@ -136,7 +137,9 @@ def size_difference(
             points.append(_exact(n, one.values(n) - other.values(n)))
         else:
             a, b = one.beyond(n), other.beyond(n)
-            points.append(_fitted(n, {name: a[name] - b[name] for name in a if name in b}, differ=True))
+            both = {name: a[name] - b[name] for name in a if name in b}
+            least, most = (one.least(n) - b[name][0] for name in both), (a[name][0] - other.least(n) for name in both)
+            points.append(_fitted(n, both, least=min(least), most=max(most), differ=True))
     return tuple(points)
 
 
@@ -174,6 +177,14 @@ class _Curve:
             name: _share(_logit(values) + share * self._missed[name]) for name, values in self._models(n_papers).items()
         }
 
+    def least(self, n_papers: int) -> float:
+        """Where no query was missed resamples do not vary: then what one in forty such sets of queries would hide, were
+        every other paper better with one and the same chance. Else no bound, 1."""
+        if self._ranked.ranks.max() > 1:
+            return 1.0
+        chance = 1 - 0.025 ** (1 / (len(self._ranked.ranks) * max(1, self._ranked.n_corpus - 1)))
+        return float(tails.expected(np.array([chance]), n_papers, self._gains)[0])
+
     def _fit(self) -> None:
         ranks, n_corpus = self._ranked.ranks, self._ranked.n_corpus
         better, at = np.unique(ranks - 1, return_inverse=True)
@@ -202,13 +213,16 @@ def _exact(n_papers: int, values: Float64) -> SizePoint:
     return SizePoint(n_papers=n_papers, value=mean_interval(values), extrapolated=False, by_model={})
 
 
-def _fitted(n_papers: int, found: dict[str, Float64], *, differ: bool = False) -> SizePoint:
+def _fitted(
+    n_papers: int, found: dict[str, Float64], *, least: float = 1.0, most: float = -1.0, differ: bool = False
+) -> SizePoint:
+    """Its interval reaches from `least`, or below, to `most`, or above."""
     ends = np.array([np.quantile(values[1:], [0.025, 0.975]) for values in found.values()])
     means = np.array([values[0] for values in found.values()])
     mean = float(means.mean() if differ else _share(_logit(means).mean()))
     return SizePoint(
         n_papers=n_papers,
-        value=Interval(mean, min(mean, float(ends[:, 0].min())), max(mean, float(ends[:, 1].max()))),
+        value=Interval(mean, min(mean, float(ends[:, 0].min()), least), max(mean, float(ends[:, 1].max()), most)),
         extrapolated=True,
         by_model={name: float(values[0]) for name, values in found.items()},
     )

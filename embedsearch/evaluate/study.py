@@ -78,8 +78,7 @@ def study(
 ) -> Evaluation:
     """`evaluate`, and what `also` asks for.
 
-    Raises as that does; OptionError where a weight is to be chosen and no entry has vectors and words, or by too few
-    queries.
+    Raises as that does; OptionError where a weight is to be chosen and no entry has vectors and words.
     """
     seen = _Seen(also, modes)
     found = evaluate(entries, papers, sets, modes=modes, n_worst=n_worst, notes=notes, also=seen, progress=progress)
@@ -87,7 +86,8 @@ def study(
         said = f"{MEASURE} at other sizes of the corpus: {BM25_NOTE}"
         found = replace(found, sizes=tuple(seen.sizes(also.n_papers, entries[0].name)), notes=(*found.notes, said))
     if also.choose_hybrid:
-        found = replace(found, choices=_choices(seen))
+        choices, said_of = _choices(seen)
+        found = replace(found, choices=choices, notes=(*found.notes, *said_of))
     if also.cost:
         queries = [query.text for query in sets[0].queries]
         costs = []
@@ -98,7 +98,12 @@ def study(
     return replace(found, n_papers_asked=also.n_papers)
 
 
-def _choices(seen: _Seen) -> tuple[HybridChoice, ...]:
-    if not seen.curves:
-        raise OptionError("expected vectors and keywords to choose a weight for, found no entry with both")
-    return tuple(choose_hybrid(name, curves) for name, curves in seen.curves.items())
+def _choices(seen: _Seen) -> tuple[tuple[HybridChoice, ...], list[str]]:
+    """And of which entries none could be chosen: what else was measured is not lost for that."""
+    choices, notes = [], []
+    for name, curves in seen.curves.items():
+        try:
+            choices.append(choose_hybrid(name, curves))
+        except OptionError as error:
+            notes.append(f"{name}: no hybrid weight is chosen: {error}")
+    return tuple(choices), notes

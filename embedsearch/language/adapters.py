@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,15 @@ def find_adapter(name: str, revision: str | None = None) -> Adapter | None:
         kind = config.get("peft_type") if isinstance(config, dict) else type(config).__name__
         raise EncoderError(f"expected a LoRA adapter in {folder / CONFIG}, found {kind}")
     if not (folder / WEIGHTS).is_file():
-        raise EncoderError(f"expected the adapter's weights in {folder / WEIGHTS}, found no such file")
+        pickled = ": those in *.bin are pickled, and are not read" if any(folder.glob("*.bin")) else ""
+        raise EncoderError(f"expected the adapter's weights in {folder / WEIGHTS}, found no such file{pickled}")
     noted = read_json(folder / BASE)
     noted = noted if isinstance(noted, dict) else {}
     return Adapter(
         folder=folder,
         from_hub=not Path(name).expanduser().exists(),
         base=str(noted.get("name") or config.get("base_model_name_or_path") or ""),
-        base_weights=noted.get("weights"),
+        base_weights=str(noted["weights"]) if noted.get("weights") else None,
     )
 
 
@@ -119,11 +121,12 @@ def apply_adapter(module: Any, adapter: Adapter, *, dtype: torch.dtype, merged: 
         raise MissingExtra(f"{adapter.folder} is a LoRA adapter, which needs peft: pip install 'embedsearch[train]'")
     from peft import PeftModel
 
-    _check_shapes(module, adapter)
+    stated = _check_shapes(module, adapter)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tuned = PeftModel.from_pretrained(module, str(adapter.folder), autocast_adapter_dtype=False)
+            _check_used(stated, tuned.state_dict(), adapter)
             inner: Any = tuned.merge_and_unload() if merged else tuned.base_model.model
     # What peft raises on a configuration that does not fit the model or is of a later version.
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -135,8 +138,8 @@ def apply_adapter(module: Any, adapter: Adapter, *, dtype: torch.dtype, merged: 
     return inner.eval()
 
 
-def _check_shapes(module: Any, adapter: Adapter) -> None:
-    """peft leaves out what does not fit, and only warns of it."""
+def _check_shapes(module: Any, adapter: Adapter) -> set[str]:
+    """The names of its weights. peft leaves out what does not fit, and only warns of it."""
     modules = dict(module.named_modules())
     try:
         with safe_open(adapter.folder / WEIGHTS, framework="pt") as file:
@@ -154,6 +157,17 @@ def _check_shapes(module: Any, adapter: Adapter) -> None:
                 f"expected a base with a layer {name} of {shape[side]} {'inputs' if side else 'outputs'} for the "
                 f"adapter {adapter.folder}, found {its}: name the model that it was trained on with --base"
             )
+    return set(shapes)
+
+
+def _check_used(stated: set[str], made: Iterable[str], adapter: Adapter) -> None:
+    """peft makes layers by the configuration: weights of others are left out, and what lacks weights does nothing."""
+    used = {key.replace(".default.", ".") for key in made if ".lora_A." in key}
+    if differ := sorted(used ^ {key for key in stated if ".lora_A." in key}):
+        raise EncoderError(
+            f"expected weights in {adapter.folder / WEIGHTS} for the layers that {CONFIG} names, found that they differ"
+            f" in {len(differ):,}, such as {differ[0].removeprefix(_PREFIX).partition('.lora_A.')[0]}: train it again"
+        )
 
 
 def _side(layer: Any, side: int) -> int:

@@ -105,7 +105,7 @@ class ChatModel:
         try:
             choice = answer.choices[0]
             text = choice.message.content
-            n_tokens = answer.usage.completion_tokens if answer.usage else None
+            counted = answer.usage.completion_tokens if answer.usage else None
         except (AttributeError, IndexError, TypeError):  # the client does not look at what it passes on
             raise self._no_answer() from None
         if not isinstance(text, str) or not text.strip():
@@ -114,7 +114,9 @@ class ChatModel:
                 " more new tokens, since a model that thinks first may have used them up"
             )
         return Completion(
-            text=continuation(prompt.text, text), n_tokens=n_tokens, has_ended=choice.finish_reason == "stop"
+            text=continuation(prompt.text, text),
+            n_tokens=counted if isinstance(counted, int) else None,
+            has_ended=choice.finish_reason == "stop",
         )
 
     def _no_answer(self) -> EncoderError:

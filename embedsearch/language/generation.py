@@ -156,7 +156,7 @@ def _ends(model: LanguageModel) -> list[int]:
 
 
 class _Draw(LogitsProcessor):
-    """Makes the likeliest token one that was drawn: argmax(logit / temperature + Gumbel noise), noise for each row."""
+    """Makes the likeliest token one that was drawn: argmax(logit + temperature * Gumbel noise), noise for each row."""
 
     def __init__(
         self, rows: Sequence[_Row], ends: Sequence[int], n_vocabulary: int, temperature: float, n_before: int
@@ -184,7 +184,7 @@ class _Draw(LogitsProcessor):
         for row in np.flatnonzero(~self._is_done):
             # In float64: one in 2**23 is 0 in float32, which makes nonsense of one word in 170 where there are 50,000.
             noise[row] = -np.log(self._generators[row].standard_exponential(scores.shape[1]))
-        return scores / self._temperature + torch.from_numpy(noise).to(scores.device)
+        return scores + self._temperature * torch.from_numpy(noise).to(scores.device)
 
 
 def _write(model: LanguageModel, batch: Sequence[_Row], draw: _Draw) -> list[list[int]]:

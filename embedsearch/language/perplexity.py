@@ -41,6 +41,9 @@ CHUNK_NUMBERS = 2**24
 WHOLE_NUMBERS = 2**27
 """Logits of a pass, where a model's head cannot be taken apart from it."""
 
+MOST_NATS = 700
+"""For a token: exp of more is no number. By chance alone a token of 50,000 costs 11."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
@@ -100,7 +103,8 @@ def paper_losses(
     """The losses of the texts, whole.
 
     `token_budget` is the tokens of a batch, padding counted; halved, and started again, where memory runs out. The
-    softmax is computed in float32. Raises EncoderError for a loss that is not finite or a text that does not fit.
+    softmax is computed in float32. Raises EncoderError for a loss that is no number, or whose exp is none, and for a
+    text that does not fit.
     """
     rows, n_bytes, first_bytes, n_unknown = tokenised(model, texts)
     _check_embedded(model, rows)
@@ -114,16 +118,17 @@ def paper_losses(
             if not _out_of_memory(error):
                 raise
         budget = _halved(pieces.inputs, budget, model)
-    if wrong := np.flatnonzero(~np.isfinite(nats)).tolist():
-        raise EncoderError(
-            f"expected losses that are numbers, found {nats[wrong[0]]} by {model.name} for the text at position "
-            f"{wrong[0]} ({model.dtype}): try another --dtype, or its weights are damaged"
-        )
     has_bos = model.bos_id is not None
     n_first = np.array([len(row) > 0 for row in rows], np.int64)
+    n_tokens = np.array([len(row) for row in rows], np.int64) - (0 if has_bos else n_first)
+    if wrong := np.flatnonzero(~(nats <= MOST_NATS * n_tokens)).tolist():  # NaN too
+        raise EncoderError(
+            f"expected losses that are numbers, found {nats[wrong[0]]:.6g} by {model.name} for the text at position "
+            f"{wrong[0]} ({model.dtype}): try another --dtype, or its weights are damaged"
+        )
     return Losses(
         nats=nats,
-        n_tokens=np.array([len(row) for row in rows], np.int64) - (0 if has_bos else n_first),
+        n_tokens=n_tokens,
         n_bytes=n_bytes - (0 if has_bos else first_bytes),
         first_nats=first,
         first_tokens=n_first * has_bos,

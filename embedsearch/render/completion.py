@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Any
 
@@ -105,7 +106,7 @@ def to_markdown(study: CompletionStudy) -> str:
 def _paragraph(text: str) -> str:
     """One line, which cannot begin a list or a quotation of its own."""
     line = marked(printable(text).strip())
-    return f"\\{line}" if line[:1] in ("-", "+", "=") else line.replace(". ", "\\. ", 1) if line[:1].isdigit() else line
+    return re.sub(r"^(\d*)(?=[-+=.)])", r"\1\\", line)
 
 
 def to_dict(study: CompletionStudy) -> dict[str, Any]:

@@ -6,20 +6,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from embedsearch.evaluate.measuring import MEASURES
+from embedsearch.evaluate.queries import plain
 from embedsearch.evaluate.report import Evaluation, Figures
 from embedsearch.evaluate.significance import RESOLVED
-from embedsearch.measures import Interval
+from embedsearch.measures import Interval, mean_interval
 from embedsearch.render import evaluation_more as more
 from embedsearch.render import tables
 from embedsearch.render.tables import UNKNOWN, Column, Table
 
-WITH_INTERVALS = ("MRR@10", "nDCG@10")
-"""The measures whose intervals, and differences, people see; JSON and CSV have them all."""
+COMPARED = ("MRR@10", "nDCG@10")
+"""The measures whose differences people see, and of the first its interval: JSON and CSV have them all."""
 
 
 def evaluation_tables(found: Evaluation) -> list[Table]:
-    """The measures; with several entries their differences; the recall of the indexes; the worst queries."""
-    made = [_measure_table(found)]
+    """What is best; the measures; with several entries their differences; the recall of the indexes; the worst
+    queries."""
+    best = _best_table(found)
+    made = [best, _measure_table(found)] if best.rows else [_measure_table(found)]
     if found.differences:
         made.append(_difference_table(found))
     if found.recalls:
@@ -39,18 +42,37 @@ def to_text(found: Evaluation, format: str, *, about: dict[str, Any] | None = No
     return "\n".join(tables.to_text(table, format, width=width) for table in evaluation_tables(found))
 
 
+def _best_table(found: Evaluation) -> Table:
+    """Without rows where there is nothing to choose from."""
+    by = COMPARED[0]
+    columns = (Column("queries"), Column("best"), Column(by), Column("next"), Column("difference"))
+    rows = []
+    for queries in found.n_queries:
+        order = sorted((of for of in found.figures if of.queries == queries), key=lambda of: -of.intervals[by].mean)
+        pairs = [(of, order[0].values[by] - of.values[by]) for of in order[1:]]
+        other = next(((of, differences) for of, differences in pairs if differences.any()), None)
+        if other is not None:
+            ahead = more.signed(mean_interval(other[1]))
+            rows.append((queries, _named(found, order[0]), str(order[0].intervals[by]), _named(found, other[0]), ahead))
+    caption = f"The best by {by}. It is ahead of the next for certain only where the difference's interval is above 0."
+    return Table(columns, tuple(rows), caption)
+
+
+def _named(found: Evaluation, of: Figures) -> str:
+    return of.mode if len(found.entries) == 1 else f"{of.entry}, {of.mode}"
+
+
 def _measure_table(found: Evaluation) -> Table:
     columns = (Column("queries"), Column("mode"), Column("entry"), *(Column(name) for name in MEASURES))
     rows = tuple((of.queries, of.mode, of.entry, *_cells(of)) for of in found.figures)
     asked = ", ".join(f"{n:,} of {name}" for name, n in found.n_queries.items())
-    return Table(
-        columns, rows, f"{found.n_papers:,} papers; queries: {asked}. In brackets 95 % intervals over queries."
-    )
+    caption = f"{found.n_papers:,} papers; queries: {asked}. In brackets 95 % intervals over queries."
+    return Table(columns, rows, caption)
 
 
 def _cells(of: Figures) -> Iterator[Any]:
     for name in MEASURES:
-        yield str(of.intervals[name]) if name in WITH_INTERVALS else of.intervals[name].mean
+        yield str(of.intervals[name]) if name == COMPARED[0] else of.intervals[name].mean
 
 
 def _difference_table(found: Evaluation) -> Table:
@@ -67,7 +89,7 @@ def _difference_table(found: Evaluation) -> Table:
     rows = tuple(
         (of.queries, of.mode, of.entry, of.measure, more.signed(of.value), _p(of.p), _p(of.p_holm), of.n_to_resolve)
         for of in found.differences
-        if of.measure in WITH_INTERVALS
+        if of.measure in COMPARED
     )
     caption = (
         f"Less {found.entries[0]}, on the same queries. p: permutation test; Holm: for all comparisons of a measure."
@@ -103,7 +125,7 @@ def _worst_table(found: Evaluation) -> Table:
             of.mode,
             of.rank,
             of.query,
-            f"{of.wanted} {of.wanted_title}",
+            of.wanted if plain(of.wanted_title) == of.query else f"{of.wanted} {of.wanted_title}",
             f"{of.first} {of.first_title}" if of.first else UNKNOWN,
         )
         for of in found.worst

@@ -37,14 +37,15 @@ def best_figure(found: Evaluation, entry: str) -> Figures | None:
 
 
 def _size_table(found: Evaluation) -> Table:
-    sizes = _shown_sizes(found.sizes[0])
+    asked = found.n_papers_asked or found.n_papers
+    sizes = _shown_sizes(found.sizes[0], asked)
     columns = [Column("queries"), Column("mode"), Column("entry")]
     columns += [Column(f"at_{n}", f"{n:,} papers") for n in sizes]
     rows: tuple[tuple[Any, ...], ...] = tuple(
         (of.queries, of.mode, of.entry, *(str(of.curve.at(n).value) for n in sizes)) for of in found.sizes
     )
     if len(found.entries) > 1:
-        columns.append(Column("difference", f"less {found.entries[0]}, at {sizes[-1]:,}"))
+        columns.append(Column("difference", f"less {found.entries[0]}, at {asked:,}"))
         than = [None if of.difference is None else signed(of.difference.value) for of in found.sizes]
         rows = tuple((*row, difference) for row, difference in zip(rows, than, strict=True))
     corpus = found.n_papers
@@ -55,13 +56,11 @@ def _size_table(found: Evaluation) -> Table:
     return Table(tuple(columns), rows, caption)
 
 
-def _shown_sizes(of: SizeFigures) -> list[int]:
-    """A tenth of the corpus or so, the corpus, each decade beyond and the last."""
-    sizes = [point.n_papers for point in of.curve.points]
+def _shown_sizes(of: SizeFigures, asked: int) -> list[int]:
+    """A tenth of the corpus or so, the corpus, and what was asked for: a screen has room for no more."""
     corpus = of.curve.n_corpus
-    below = [n for n in sizes if n <= corpus / 5][-1:]
-    beyond = [n for n in sizes if n > corpus and str(n).strip("0") == "1" and n < sizes[-1]]
-    return list(dict.fromkeys([*below, corpus, *beyond, sizes[-1]]))
+    below = [point.n_papers for point in of.curve.points if point.n_papers <= corpus / 5][-1:]
+    return sorted({*below, corpus, asked})
 
 
 def _choice_table(found: Evaluation) -> Table:

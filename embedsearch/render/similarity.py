@@ -102,7 +102,7 @@ def to_text(data: SimilarityFigure, format: str, *, width: int | None = None) ->
             "spaces": tables.to_records(space_table(data)),
             "bins": [record for record in tables.to_records(long_table(data)) if record["bin"]],
         }
-        return json.dumps(both, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+        return tables.to_json(both)
     texts = [tables.to_text(space_table(data), format, width=width)]
     for table in bin_tables(data):
         if format == "table":  # what the rows are comes first where people read
@@ -118,7 +118,8 @@ def write_data(data: SimilarityFigure, path: Path, *, about: Mapping[str, Any], 
     `about` says how they were made (seed, command). Raises OptionError where they cannot be written.
     """
     written = [path.with_suffix(".json")]
-    write_bytes(written[0], (compact_json({**about, **data.as_dict()}) + "\n").encode())
+    text = compact_json({**about, **data.as_dict()}) + "\n"
+    write_bytes(written[0], text.encode(errors="replace"))  # a command's bytes need not be UTF-8
     if csv:
         written.append(path.with_suffix(".csv"))
         write_bytes(written[1], tables.to_text(long_table(data), "csv").encode())

@@ -95,8 +95,12 @@ def _record(table: Table, row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def to_json(value: Any) -> str:
-    """Any nesting of dicts, lists and NumPy's numbers as JSON, NaN and infinity as null; ends in a newline."""
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    """Any nesting of dicts, lists and NumPy's numbers as JSON, NaN and infinity as null; ends in a newline.
+
+    What a shell makes of bytes that are no UTF-8 (a path, the command itself) is "?": no JSON can hold it.
+    """
+    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, indent=2)
+    return text.encode(errors="replace").decode() + "\n"
 
 
 def _plain(cell: Any) -> Any:

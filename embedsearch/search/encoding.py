@@ -100,14 +100,14 @@ def check_recipe(generation: Generation, encoder: Encoder) -> None:
         )
 
 
-def why_none(generation: Generation) -> str:
-    """Why the queries of a store without a known model cannot be embedded, and what helps."""
+def why_none(generation: Generation, *, option: str = "--model") -> str:
+    """Why the queries of a store without a known model cannot be embedded, and what helps: `option`."""
     note = generation.vectors
     if note is not None and note.changed:
         return f"the vectors were taken from {_origin(generation)} after a transform ({note.changed})"
     return (
         f"the vectors were taken from {_origin(generation)}, which does not say how they were made; name the model with"
-        " --model"
+        f" {option}"
     )
 
 

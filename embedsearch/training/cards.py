@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from embedsearch._version import __version__
+from embedsearch.encoders.models import NAMED_MODELS
 from embedsearch.training.report import TrainingReport, model_name
 
 CARD_NAME = "README.md"
@@ -24,12 +25,14 @@ def model_card(report: TrainingReport) -> str:
 
 def _front_matter(report: TrainingReport) -> Iterator[str]:
     library, task = KINDS[report.objective]
+    if report.options.get("merge") is False:  # an adapter alone
+        library = "peft"
+    named = NAMED_MODELS.get(report.base)
     yield "---"
-    yield f"base_model: {json.dumps(model_name(report.base))}"
+    yield f"base_model: {json.dumps(named.hub_id if named else model_name(report.base))}"
     yield f"library_name: {library}"
     yield f"pipeline_tag: {task}"
-    yield "language: en"
-    yield "tags: [embedsearch, arxiv, astronomy]"
+    yield "tags: [embedsearch]"
     yield "---"
 
 
@@ -49,7 +52,7 @@ def _text(report: TrainingReport) -> Iterator[str]:
     yield "\n## Recipe\n"
     yield from (f"- {name}: {_shown(value)}" for name, value in report.options.items() if name not in ("model", "base"))
     yield f"- {report.seconds / 60:.1f} minutes of training"
-    yield "\n## Measures, on what was held out\n"
+    yield "\n## Measures\n"
     yield "| measure | before | after | difference, 95 % |"
     yield "|---|---|---|---|"
     for measure in report.measures:

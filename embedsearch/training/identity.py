@@ -1,7 +1,8 @@
-"""What two trainings differ in, for people."""
+"""What tells two trainings apart: the hash of a corpus; and for people, what differs."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,3 +28,13 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 def _brief(value: object) -> str:
     return f"{value[:12]}…" if isinstance(value, str) and len(value) == 64 else json.dumps(value)
+
+
+def text_checksum(rows: Mapping[str, str]) -> str:
+    """SHA-256 in hex over ids and texts, whatever their order: which corpus a model was trained on."""
+    digest = hashlib.sha256()
+    for id in sorted(rows):
+        for part in (id, rows[id]):
+            data = part.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()

@@ -15,19 +15,20 @@ from embedsearch.encoders.loading import _quiet as quiet
 from embedsearch.errors import MissingExtra, OptionError
 from embedsearch.language.adapters import BASE, describe_base, find_adapter
 from embedsearch.language.language_model import LanguageModel, open_language_model
-from embedsearch.store.atomic import check_writable, new_path, sync
+from embedsearch.store.atomic import check_writable, disk_errors, new_path, sync
 from embedsearch.training.report import model_name
 
 SHORT_DTYPES = ("float16", "bfloat16")
 
 
-def with_adapters(module: Any, rank: int, alpha: int) -> Any:
-    """The model with new adapters on all of its linear layers, which alone are trained (peft's PeftModel).
-
-    Raises MissingExtra without peft.
-    """
+def check_peft() -> None:
+    """Raise MissingExtra where peft, which makes adapters, is not installed."""
     if not importlib.util.find_spec("peft"):
         raise MissingExtra("expected peft for --lora, found none: pip install 'embedsearch[train]'")
+
+
+def with_adapters(module: Any, rank: int, alpha: int) -> Any:
+    """The model with new adapters on all of its linear layers, which alone are trained (peft's PeftModel)."""
     from peft import LoraConfig, TaskType, get_peft_model
 
     config = LoraConfig(
@@ -35,7 +36,10 @@ def with_adapters(module: Any, rank: int, alpha: int) -> Any:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of embeddings that are tied to the head, which is left as it is
-        return get_peft_model(module, config)
+        adapted = get_peft_model(module, config)
+    for made in adapted.peft_config.values():
+        made.base_model_name_or_path = ""  # at each checkpoint peft would ask the hub for a model of this name
+    return adapted
 
 
 def stored_dtype(model: LanguageModel) -> torch.dtype:
@@ -86,8 +90,9 @@ def merge(adapter: str, out: Path, *, base: str | None = None, revision: str | N
     """
     if find_adapter(adapter) is None:
         raise OptionError(f"expected a folder with adapter_config.json and no model beside it, found none in {adapter}")
-    if out.exists():
-        raise OptionError(f"expected nothing at {out} yet, found something; name another --out")
+    with disk_errors(out):
+        if out.exists():
+            raise OptionError(f"expected nothing at {out} yet, found something; name another --out")
     check_writable(out)
     model = open_language_model(
         adapter, base=base, revision=revision, compute=Compute(device="cpu", dtype="float32"), merged=True

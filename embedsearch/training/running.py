@@ -92,14 +92,15 @@ def train(work: Workspace, job: Job, *, run: RunOptions, progress: Progress | No
     Raises TrainingStopped for a loss that is not finite (checkpoints stay), EncoderError where one example does not fit
     into memory, StoreError for a full disk, StoreCorrupt for a checkpoint that cannot be read.
     """
-    if run.rehearsal_steps is not None:
-        raise _rehearsed(work, job, run.rehearsal_steps)
     micro = min(job.micro_batch, job.batch)
     notes: list[str] = []
     while True:
-        found = _attempt(work, job, micro, run, progress)
+        if run.rehearsal_steps is None:
+            found = _attempt(work, job, micro, run, progress)
+        else:
+            found = _rehearsed(work, job, micro, run.rehearsal_steps)
         if isinstance(found, Trained):
-            return _with_notes(found, notes)
+            return replace(found, notes=tuple(notes))
         if micro == 1 or PartialState().num_processes > 1:
             raise EncoderError(
                 f"expected memory for a micro-batch of {micro}, found too little ({found}); {job.advice}"
@@ -108,24 +109,30 @@ def train(work: Workspace, job: Job, *, run: RunOptions, progress: Progress | No
         notes.append(f"out of memory: micro-batch halved to {micro}, in the same batch of {job.batch}")
         log.warning("%s", notes[-1])
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()  # nothing, where there is none
 
 
-def _rehearsed(work: Workspace, job: Job, n_steps: int) -> Rehearsed:
-    """Some steps from the start; the first is slower, and not counted where there are others."""
+def _rehearsed(work: Workspace, job: Job, micro: int, n_steps: int) -> str:
+    """What the system said, if memory ran out; else raises Rehearsed.
+
+    Some steps from the start; the first is slower, and not counted where there are others.
+    """
     watch = Stopwatch(n_steps)
-    setting = _setting(work, job, min(job.micro_batch, job.batch), watch)
-    with quiet():
-        trainer = _made(job, replace(setting, arguments={**setting.arguments, "save_strategy": "no"}))
-        trainer.args.eval_strategy = "no"
-        began = time.monotonic()
-        trainer.train()
+    try:
+        with quiet():
+            trainer = _made(job, _setting(work, job, micro, watch))
+            trainer.args.eval_strategy = trainer.args.save_strategy = "no"
+            began = time.monotonic()
+            trainer.train()
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            return _first_line(error)
+        raise
     moments = watch.moments if len(watch.moments) > 1 else [began, *watch.moments]
     seconds = (moments[-1] - moments[0]) / (len(moments) - 1)
     n_tokens = round(job.n_tokens * trainer.state.num_train_epochs)
     n_steps = int(trainer.state.max_steps)
-    return Rehearsed(
+    raise Rehearsed(
         n_tokens=n_tokens,
         n_steps=n_steps,
         tokens_per_second=n_tokens / n_steps / seconds,
@@ -146,10 +153,6 @@ def _made(job: Job, setting: Setting) -> Trainer:
     return trainer
 
 
-def _with_notes(found: Trained, notes: Sequence[str]) -> Trained:
-    return Trained(**{name: getattr(found, name) for name in Trained.__slots__ if name != "notes"}, notes=tuple(notes))
-
-
 def _attempt(work: Workspace, job: Job, micro: int, run: RunOptions, progress: Progress | None) -> Trained | str:
     """Train with this micro-batch; what the system said, if memory ran out."""
     watcher = Watcher(work, n_tokens=job.n_tokens, minutes=run.checkpoint_minutes, micro_batch=micro, progress=progress)
@@ -160,13 +163,14 @@ def _attempt(work: Workspace, job: Job, micro: int, run: RunOptions, progress: P
             PartialState().wait_for_everyone()  # the main process has put the workspace in order
             work.check_space(needed_bytes(trainer.model), what="checkpoints and the model")
             checkpoint = work.last_checkpoint()
+            work.drop_cut_off()
             if checkpoint is not None:
                 watcher.seconds_before = float(checkpoint.note.get("seconds", 0.0))
                 log.warning("going on from step %d", checkpoint.step)
             trainer.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
     except (RuntimeError, MemoryError, OSError, SafetensorError, pickle.UnpicklingError) as error:
         if is_out_of_memory(error):
-            return next(iter(str(error).splitlines()), "out of memory")
+            return _first_line(error)
         raise _named(error, work, checkpoint) from error
     return Trained(
         trainer=trainer,
@@ -179,6 +183,10 @@ def _attempt(work: Workspace, job: Job, micro: int, run: RunOptions, progress: P
     )
 
 
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def _named(error: BaseException, work: Workspace, checkpoint: Checkpoint | None) -> BaseException:
     """What a user can do with it; a programmer's mistake stays what it is."""
     if isinstance(error, pickle.UnpicklingError):
@@ -186,10 +194,9 @@ def _named(error: BaseException, work: Workspace, checkpoint: Checkpoint | None)
         return StoreCorrupt(f"expected tensors alone in {where}, found something else; remove it and go on without it")
     if isinstance(error, (StoreError, TrainingStopped, EncoderError, OptionError)):
         return error
-    is_about_disk = isinstance(error, (OSError, SafetensorError)) or "PytorchStreamWriter" in str(error)
-    if is_about_disk:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        return StoreError(f"expected to write {work.folder}, found: {reason}; the last whole checkpoint is kept")
+    if isinstance(error, (OSError, SafetensorError)) or "PytorchStreamWriter" in str(error):
+        found = f"found: {_first_line(error)}; the last whole checkpoint is kept"
+        return StoreError(f"expected to write {work.folder}, {found}")
     return error
 
 

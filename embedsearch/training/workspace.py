@@ -7,7 +7,6 @@ writes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedsearch.errors import OptionError, RecipeMismatch, StoreError
+from embedsearch.errors import CorpusError, OptionError, RecipeMismatch, StoreCorrupt, StoreError
 from embedsearch.store.atomic import disk_errors, remove, sync, write_bytes
 from embedsearch.store.lock import writer_lock
 from embedsearch.training.cards import CARD_NAME, model_card
@@ -85,7 +84,10 @@ class Workspace:
             return None
         path = self.folder / f"{name}.json"
         if path.exists():
-            return json.loads(path.read_bytes())
+            try:
+                return json.loads(path.read_bytes())
+            except ValueError as error:
+                raise StoreCorrupt(f"expected what was kept in {path}, found: {error}; remove it") from error
         text = json.dumps(compute())
         write_bytes(path, text.encode())
         return json.loads(text)
@@ -103,6 +105,12 @@ class Workspace:
     def mark_whole(self, folder: Path, note: Mapping[str, Any]) -> None:
         """Sync a checkpoint's files and name them with their hashes: from now on it can be gone on from."""
         seal(folder, note)
+
+    def drop_cut_off(self) -> None:
+        """Remove what was cut off while it was written, or the trainer would keep that in place of a whole one."""
+        for folder in self.checkpoints.glob("checkpoint-*") if self.is_main else ():
+            if sealed_note(folder) is None:
+                remove(folder)
 
     def last_checkpoint(self, *, before_step: int | None = None) -> Checkpoint | None:
         """The latest whole checkpoint; with `before_step`, of an earlier step. What is not whole is passed over."""
@@ -160,14 +168,18 @@ def is_main_process() -> bool:
 def open_workspace(out: Path, identity: Mapping[str, Any], *, run: RunOptions | None = None) -> Iterator[Workspace]:
     """Begin, or go on with, the training of this `identity` (nested dicts of what JSON can hold) for the folder `out`.
 
-    Holds a lock. With `overwrite` another training's folder is replaced once the result is whole, and another one that
-    was begun is given up. Raises StoreLocked; OptionError for a folder that no training made; RecipeMismatch, which
-    names what differs, for the result or the beginnings of another training; StoreError.
+    Holds a lock. With `overwrite` another training's folder is replaced once the result is whole, and the checkpoints
+    of another one that was begun are given up. Nothing stays where the papers are none to train on (CorpusError).
+    Raises StoreLocked; OptionError for a folder that no training made; RecipeMismatch, which names what differs, for
+    the result or the checkpoints of another training; StoreError.
     """
     out, run = Path(os.path.abspath(out)), run or RunOptions()
+    if not out.name:
+        raise OptionError(f"expected a folder that can be made, found {out}; name another --out")
     identity = json.loads(json.dumps(identity))
     folder, is_main = workspace_path(out), is_main_process()
-    finished = _finished(out, identity, overwrite=run.overwrite)
+    with disk_errors(out):
+        finished = _finished(out, identity, overwrite=run.overwrite)
     if finished is not None:
         if is_main and _begun(folder) == identity:  # cut off between the result's renaming and this
             with writer_lock(folder):
@@ -176,8 +188,14 @@ def open_workspace(out: Path, identity: Mapping[str, Any], *, run: RunOptions | 
         return
     with writer_lock(folder) if is_main else nullcontext():
         if is_main:
-            _begin(folder, identity, overwrite=run.overwrite)
-        yield Workspace(out=out, folder=folder, identity=identity, is_main=is_main, run=run)
+            with disk_errors(folder):
+                _begin(folder, identity, overwrite=run.overwrite)
+        try:
+            yield Workspace(out=out, folder=folder, identity=identity, is_main=is_main, run=run)
+        except CorpusError:
+            if is_main:
+                remove(folder)
+            raise
 
 
 def _finished(out: Path, identity: Mapping[str, Any], *, overwrite: bool) -> TrainingReport | None:
@@ -202,18 +220,20 @@ def _begun(folder: Path) -> Mapping[str, Any] | None:
     """The identity of the training that was begun in a workspace."""
     path = folder / IDENTITY_NAME
     try:
-        begun: Mapping[str, Any] = json.loads(path.read_bytes())
+        begun = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise StoreError(f"expected what is trained in {path}, found: {error}; remove {folder}") from error
+    except ValueError:
+        begun = None
+    if not isinstance(begun, dict):
+        raise StoreCorrupt(f"expected what is trained in {path}, found no JSON object; remove {folder}")
     return begun
 
 
 def _begin(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
     begun = _begun(folder)
     if begun not in (None, identity):
-        if not overwrite:
+        if not overwrite and any((folder / "checkpoints").glob("*")):
             what = differences(begun or {}, identity)
             raise RecipeMismatch(
                 f"expected to go on with the training begun in {folder}, found another: {what}; use the same, name "
@@ -223,16 +243,5 @@ def _begin(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> Non
             if not inner.name.startswith(".lock"):
                 remove(inner)
     path = folder / IDENTITY_NAME
-    with disk_errors(folder):
-        write_bytes(path, json.dumps(identity, indent=1).encode())
-        (folder / "checkpoints").mkdir(exist_ok=True)
-
-
-def text_checksum(rows: Mapping[str, str]) -> str:
-    """SHA-256 in hex over ids and texts, whatever their order: which corpus a model was trained on."""
-    digest = hashlib.sha256()
-    for id in sorted(rows):
-        for part in (id, rows[id]):
-            data = part.encode("utf-8", "surrogatepass")
-            digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.hexdigest()
+    write_bytes(path, json.dumps(identity, indent=1).encode())
+    (folder / "checkpoints").mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ from embedsearch.training.causal.material import Material, identity_of, prepare
 from embedsearch.training.causal.measured import as_losses, as_numbers, measures
 from embedsearch.training.causal.options import CausalOptions
 from embedsearch.training.causal.trainer import gathered, make_trainer, mean_loss, trainable, validate
-from embedsearch.training.merging import save_adapter, save_model, stored_dtype
+from embedsearch.training.merging import check_peft, save_adapter, save_model, stored_dtype
 from embedsearch.training.report import LossPoint, TrainingReport, with_last
 from embedsearch.training.running import Job, Setting, Trained, needed_bytes, train
 from embedsearch.training.watching import Progress
@@ -44,6 +44,8 @@ def finetune_causal(
     comes back, marked as `already_complete`. Raises CorpusError for too few papers, and what `open_language_model`,
     `open_workspace` and `train` raise.
     """
+    if options.lora is not None:
+        check_peft()
     check_writable(out)
     model = _open(options)
     material = prepare(model, papers, options)
@@ -52,10 +54,12 @@ def finetune_causal(
             return work.finished
         for note in material.notes:
             log.warning("%s", note)
-        work.check_space(needed_bytes(model.model), what="checkpoints and the model")
-        before = work.once(
-            "before", lambda: as_numbers(validate(model, material, options, progress, "measuring before"))
-        )
+        before = None
+        if work.run.rehearsal_steps is None:  # else a few steps for their speed: nothing is kept, nothing measured
+            work.check_space(needed_bytes(model.model), what="checkpoints and the model")
+            before = work.once(
+                "before", lambda: as_numbers(validate(model, material, options, progress, "measuring before"))
+            )
         job = make_job(model, material, options, progress)
         # Where memory runs out the weights must not be kept here, while they are loaded again
         model = replace(model, model=None)

@@ -14,8 +14,8 @@ from embedsearch.records import Paper
 from embedsearch.texts import Template
 from embedsearch.training.causal.options import CausalOptions
 from embedsearch.training.causal.packing import Document, attends_within, documents, pack
+from embedsearch.training.identity import text_checksum
 from embedsearch.training.split import held_out
-from embedsearch.training.workspace import text_checksum
 
 FEWEST = 8
 """Papers to train on: with less, nothing is learnt but these."""

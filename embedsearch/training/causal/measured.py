@@ -34,7 +34,7 @@ def measures(before: Losses, after: Losses) -> tuple[tuple[Measure, ...], tuple[
 
     Intervals are over papers (percentile bootstrap); there is none of one paper.
     """
-    found = measure([], ["before", "after"], [before, after])
+    found = measure([], ["the base", "the new model"], [before, after])
     n = len(before.nats)
     picks = np.random.default_rng(0).integers(n, size=(N_RESAMPLES, n))
     made = []

@@ -62,6 +62,7 @@ class CausalOptions:
         _check("beta2", self.beta2, 0 <= self.beta2 < 1, "from 0 to below 1")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
         _check("validation", self.validation, 0 < self.validation < 1, "between 0 and 1")
+        _check("seed", self.seed, 0 <= self.seed < 2**32, f"from 0 to below {2**32}")
         _check("schedule", repr(self.schedule), self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         _check("merge", "--no-merge alone", self.merge or self.lora is not None, "off only beside --lora")
 

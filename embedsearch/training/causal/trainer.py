@@ -112,7 +112,9 @@ def checkpoint_activations(module: Any) -> None:
 def trainable(module: Any, options: CausalOptions) -> Any:
     """The model with its adapters, if those are trained: the same ones for the same seed."""
     transformers.set_seed(options.seed)
-    return with_adapters(module, options.lora, options.alpha) if options.lora else module
+    if options.lora:
+        return with_adapters(module, options.lora, options.alpha)
+    return module.requires_grad_(True)  # peft leaves weights frozen that an adapter was merged into
 
 
 def gathered(trainer: Any, fresh: Callable[[], Any]) -> Any:

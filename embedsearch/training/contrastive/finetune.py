@@ -39,8 +39,9 @@ from embedsearch.training.contrastive.plan import (
     training_limit,
 )
 from embedsearch.training.contrastive.sentence_model import leaves_out_bos, open_sentence_model, save_sentence_model
-from embedsearch.training.contrastive.sentence_weights import add_lora, merge_lora, mix
+from embedsearch.training.contrastive.sentence_weights import add_lora, merge_lora, mix, usual_mix
 from embedsearch.training.contrastive.trainer import batch_size, make_trainer
+from embedsearch.training.merging import check_peft
 from embedsearch.training.report import TrainingReport
 from embedsearch.training.running import Job, Setting, Trained, train
 from embedsearch.training.watching import Progress, TrainingStep
@@ -65,7 +66,11 @@ def finetune_contrastive(
     by more than chance is said in the report's notes. Raises CorpusError where there is nothing to pair, EncoderError
     for a model that cannot be trained, and what `open_workspace` and `train` raise.
     """
+    if options.lora is not None:
+        check_peft()
     model = base_model(options)
+    if options.mix is None:
+        options = replace(options, mix=usual_mix(model))
     # Not the corpus's order: the same papers in another are the same training.
     papers = sorted((p for p in papers if abstract_of(p)), key=lambda paper: sample_key(paper.id, options.seed))
     check_papers(papers, options)
@@ -108,11 +113,13 @@ class _Task:
         )
 
     def n_tokens(self) -> int:
-        """Of the pairs of an epoch, cut as they are in training."""
-        texts = [text for pair in self.plan.train for text in (pair.anchor, pair.positive)]
+        """Of the pairs of an epoch, cut as they are in training; the last batch is left out where it is not full."""
+        pairs = self.plan.train
+        texts = [text for pair in pairs for text in (pair.anchor, pair.positive)]
+        left_out = len(pairs) % batch_size(pairs, self.plan.groups, self.options)
         limit = training_limit(self.model, self.options)
         rows, _ = Tokenizer(load_tokenizer(self.model), max_tokens=limit, lower_case=self.model.lower_case)(texts)
-        return int(rows.offsets[-1])
+        return round(int(rows.offsets[-1]) * (1 - left_out / len(pairs)))
 
     def make(self, setting: Setting) -> Any:
         torch.manual_seed(self.options.seed)  # adapters draw their first weights before the trainer sets a seed
@@ -161,8 +168,8 @@ class _Task:
         built: Any = trained.trainer.model
         if self.options.lora is not None:
             merge_lora(built)
-        if self.options.mix < 1:
-            mix(built, self.opened(), self.options.mix)
+        if (share := self.options.mix) is not None and share < 1:
+            mix(built, self.opened(), share)
         remove(made)
         save_sentence_model(built, self.model, made)
         after = self.measured(read_model(ModelSpec(name=str(made))), "measuring after")

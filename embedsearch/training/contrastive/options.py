@@ -45,9 +45,9 @@ class ContrastiveOptions:
     """Texts are cut here in training; the result keeps the limit of the model that it was made from."""
     dropout: bool = False
     """Whether the model drops activations in training, if its configuration says so."""
-    mix: float = 1.0
+    mix: float | None = None
     """Share of the trained weights in the result, the rest are the base's: WiSE-FT (Wortsman et al. 2022,
-    arXiv:2109.01903)."""
+    arXiv:2109.01903). None: a half of what was made to embed, the whole of a language model."""
     lora: int | None = None
     """Rank of adapters that are trained in place of all weights, and merged at the end."""
     near_duplicate: float = 0.95
@@ -66,12 +66,13 @@ class ContrastiveOptions:
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("epochs", "learning_rate", "scale"):
             _check(name, getattr(self, name), 0 < getattr(self, name) < float("inf"), "above 0")
-        for name in ("warmup", "mix"):
+        for name in ("warmup", *(["mix"] if self.mix is not None else [])):
             _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "from 0 to 1")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
         _check("batch", self.batch, self.batch >= 2, "at least 2: a pair's negatives are the others of its batch")
         _check("near_duplicate", self.near_duplicate, 0 < self.near_duplicate <= 1, "above 0 and at most 1")
         _check("validation", self.validation, 0 <= self.validation < 1, "from 0 to below 1")
+        _check("seed", self.seed, 0 <= self.seed < 2**32, f"from 0 to below {2**32}")
         _check("schedule", repr(self.schedule), self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
 
     def as_dict(self) -> dict[str, Any]:

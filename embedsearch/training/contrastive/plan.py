@@ -19,8 +19,8 @@ from embedsearch.training.contrastive.guards import Trial, guards, held_out_tria
 from embedsearch.training.contrastive.options import ContrastiveOptions
 from embedsearch.training.contrastive.pairs import Pair, PairKind, abstract_of, make_pairs, title_key, title_of
 from embedsearch.training.contrastive.sampling import largest_batch
+from embedsearch.training.identity import text_checksum
 from embedsearch.training.split import held_out
-from embedsearch.training.workspace import text_checksum
 
 Told = Callable[[int], None]
 
@@ -116,6 +116,9 @@ def make_plan(model: Model, papers: Sequence[Paper], options: ContrastiveOptions
         )
     if most < options.batch:
         notes.append(f"a batch is {most} pairs in place of {options.batch}: there are no more papers that differ")
+    guarding = guards()
+    if not set(guarding[0].documents).isdisjoint(abstract_of(papers[pair.paper]) for pair in train):
+        notes.append("papers of the bundled sample are trained on: queries in a user's words, on them, guard nothing")
     held = held_out_trial([paper for paper, is_away in zip(papers, away, strict=True) if is_away])
     if held is None:
         notes.append(f"none of {len(papers)} papers is held out with a title: nothing says whether unseen ones gain")
@@ -123,6 +126,6 @@ def make_plan(model: Model, papers: Sequence[Paper], options: ContrastiveOptions
         groups=groups,
         train=train,
         validation=[pair for pair in pairs if away[pair.paper]],
-        trials=[*([held] if held else []), *guards()],
+        trials=[*([held] if held else []), *guarding],
         notes=tuple(notes),
     )

@@ -6,6 +6,7 @@ near-duplicates.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ def batches_apart(pairs: Sequence[Pair], groups: Groups) -> Callable[..., Any]:
         from datasets import Dataset
         from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 
+        # Where many are alike it fills an epoch up with pairs that were in it, and says so in words of its own.
+        logging.getLogger(NoDuplicatesBatchSampler.__module__).setLevel(logging.ERROR)
         anchors, positives = dataset["anchor"][:], dataset["positive"][:]
         # It keeps apart rows that share any value of any column; no text looks like "group 17 of papers".
         labels = [f"group {group_of[both]} of papers" for both in zip(anchors, positives, strict=True)]

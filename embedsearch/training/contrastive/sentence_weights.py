@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from typing import Any
 
 import torch
 
-from embedsearch.errors import MissingExtra
+from embedsearch.encoders import Pooling
+from embedsearch.encoders.folder import Model
+
+USUAL_MIX = 0.5
+"""Of a model that was made to embed: what it knew of other questions is worth keeping (docs/adapt.md)."""
 
 
 def add_lora(model: Any, rank: int) -> None:
     """Freeze the weights of a sentence-transformers model, and put low-rank adapters beside all of its linear layers.
 
-    Hu et al. 2021, arXiv:2106.09685; scaled by 2, without dropout. Raises MissingExtra without peft.
+    Hu et al. 2021, arXiv:2106.09685; scaled by 2, without dropout.
     """
-    if not importlib.util.find_spec("peft"):
-        raise MissingExtra("low-rank adapters need peft: pip install 'embedsearch[train]'")
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
@@ -40,3 +41,8 @@ def mix(trained: torch.nn.Module, base: torch.nn.Module, share: float) -> None:
     with torch.no_grad():
         for name, parameter in trained.named_parameters():
             parameter.lerp_(weights[name].to(parameter), 1 - share)
+
+
+def usual_mix(base: Model) -> float:
+    """The share of trained weights where none is asked for: a language model has nothing to keep for search."""
+    return 1.0 if base.recipe.pooling is Pooling.MEAN_WITHOUT_BOS else USUAL_MIX

@@ -124,8 +124,8 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         ("--mix",),
         {
             "type": click.FloatRange(0, 1),
-            "help": "contrastive: share of trained weights in the result; the rest is the base's. [default: 0.5; 1 of a"
-            " language model]",
+            "help": "contrastive: share of trained weights in the result; the rest is the base's. [default: 0.75; 1 of"
+            " a language model]",
         },
     ),
     (

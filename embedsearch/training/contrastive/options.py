@@ -47,7 +47,7 @@ class ContrastiveOptions:
     """Whether the model drops activations in training, if its configuration says so."""
     mix: float | None = None
     """Share of the trained weights in the result, the rest are the base's: WiSE-FT (Wortsman et al. 2022,
-    arXiv:2109.01903). None: a half of what was made to embed, the whole of a language model."""
+    arXiv:2109.01903). None: 0.75 of what was made to embed, 1 of a language model."""
     lora: int | None = None
     """Rank of adapters that are trained in place of all weights, and merged at the end."""
     near_duplicate: float = 0.95

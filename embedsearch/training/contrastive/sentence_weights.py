@@ -10,7 +10,7 @@ import torch
 from embedsearch.encoders import Pooling
 from embedsearch.encoders.folder import Model
 
-USUAL_MIX = 0.5
+USUAL_MIX = 0.75
 """Of a model that was made to embed: what it knew of other questions is worth keeping (docs/adapt.md)."""
 
 

@@ -1,13 +1,13 @@
 """Embedding on a GPU: how near to the rate of its matrix products, and beside the peers.
 
-    python -m benchmarks.gpu [--device cuda:0] [--papers FILE] [--texts 8192] [--rounds 3] [--quick] [--train]
+    python -m benchmarks.gpu [--device cuda:0] [--papers FILE] [--texts 8192] [--rounds 3] [--quick]
 
 A table in Markdown goes to stdout. minilm with this project and with sentence-transformers: from texts to vectors, in
 turn. A model of LLaMA-2-7B's shape with random weights, which cost what trained ones do: from tokens to vectors, by
 this project and by vLLM's pooling runner where it is installed. The share is that of the measured rate of products of
 the model's own shapes. Texts are real abstracts (the bundled sample, again and again, unless --papers names a file).
-`--quick` takes a tiny LLaMA and a few texts, to see that it works: its figures mean nothing. `--train` measures steps
-of training instead (benchmarks.gpu_train).
+`--quick` takes a tiny LLaMA and a few texts, to see that it works: its figures mean nothing. Steps of
+training: benchmarks.gpu_train.
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--texts", type=int)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--train", action="store_true")
     options = parser.parse_args(arguments)
     try:
         device = pick_device(options.device)
@@ -70,12 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     rounds = options.rounds or (1 if options.quick else 3)
-    if options.train:
-        from benchmarks import gpu_train
-
-        rows = gpu_train.rows(device, rounds, quick=options.quick)
-        _print(f"{device_name(device)}, torch {torch.__version__}, medians of {rounds}", rows)
-        return 0
     papers = open_corpus(options.papers or sample_path())
     found = [Template.parse().render(paper) for paper in islice(papers, 8 if options.quick else None)]
     texts = list(islice(cycle(found), options.texts or (8 if options.quick else 2 * SHARD)))
@@ -83,11 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *minilm(texts, device, rounds, quick=options.quick),
         *llama(texts, device, rounds, quick=options.quick),
     ]
-    _print(f"{device_name(device)}, torch {torch.__version__}, {len(texts)} texts, medians of {rounds}", found_rows)
+    print_rows(f"{device_name(device)}, torch {torch.__version__}, {len(texts)} texts, medians of {rounds}", found_rows)
     return 0
 
 
-def _print(about: str, rows: Iterable[Row]) -> None:
+def print_rows(about: str, rows: Iterable[Row]) -> None:
     """A table, each line when it is known."""
     print(f"{about}\n\n| what | figure | beside |\n|---|---|---|")
     for row in rows:

@@ -1,6 +1,6 @@
 """Steps of training on a GPU: tokens a second and memory, beside what benchmarks.training_arithmetic counts.
 
-    python -m benchmarks.gpu --train [--device cuda:0] [--rounds 3] [--quick]
+    python -m benchmarks.gpu_train [--device cuda:0] [--rounds 3] [--quick]
 
 A model of LLaMA-2-7B's shape with random weights, trained on random tokens in full blocks of two documents each: LoRA
 and all weights, in bfloat16 alone and as `finetune` does it (float32 weights, products in bfloat16), with and without
@@ -9,24 +9,46 @@ recomputation of activations. What does not fit says so.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import gc
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks import training_arithmetic as arithmetic
-from benchmarks.gpu import LLAMA_7B, TINY, Row, in_turn, matrix_rate
+from benchmarks.gpu import LLAMA_7B, TINY, Row, in_turn, matrix_rate, print_rows
 from benchmarks.training_arithmetic import WAYS, Way
+from embedsearch.device import device_name, pick_device
 from embedsearch.encoders.loading import _quiet as quiet
+from embedsearch.errors import OptionError
 from embedsearch.training.causal.packing import Collator
 from embedsearch.training.causal.trainer import checkpoint_activations
 from embedsearch.training.merging import with_adapters
 from embedsearch.training.running import is_out_of_memory
 
 QUICK_BLOCK, QUICK_VOCABULARY = 16, 100
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; 1 if there is no such device."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--quick", action="store_true", help="a tiny model, to see that it works")
+    options = parser.parse_args(arguments)
+    try:
+        device = pick_device(options.device)
+    except OptionError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    rounds = options.rounds or (1 if options.quick else 3)
+    found = rows(device, rounds, quick=options.quick)
+    print_rows(f"{device_name(device)}, torch {torch.__version__}, medians of {rounds}", found)
+    return 0
 
 
 def rows(device: torch.device, rounds: int, *, quick: bool) -> Iterator[Row]:
@@ -108,3 +130,7 @@ def _let_go(device: torch.device) -> None:
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -68,7 +68,7 @@ def test_a_step_learns_what_it_should(way: arithmetic.Way, again: bool) -> None:
 
 
 def test_the_command_prints_a_line_for_each_way(capsys: pytest.CaptureFixture[str]) -> None:
-    assert gpu.main(["--train", "--quick", "--device", "cpu"]) == 0
+    assert gpu_train.main(["--quick", "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum("tokens/s" in line for line in lines) == 2 * len(arithmetic.WAYS)
 

@@ -19,7 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks import environments
@@ -45,6 +45,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for size in fields(Sizes):
         default = size.default
         parser.add_argument(f"--{size.name.replace('_', '-')}", type=type(default), default=default)
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="VARIANT", help="leave one out: 'causal then contrastive'"
+    )
     parser.add_argument("--list", action="store_true", help="the steps, and which of them are done")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--write", type=Path, metavar="PAGE")
@@ -100,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     os.environ["HF_HUB_OFFLINE"] = "1"
     logging.basicConfig(level=logging.WARNING, format="    %(message)s")
-    chain = chain_of(options)
+    chain = replace(chain_of(options), without=tuple(options.without))
     if options.list:
         for name, _ in steps(chain):
             print(f"{'done' if chain.result(name).exists() else '    '}  {name}")

@@ -75,10 +75,17 @@ class Chain:
     language_model: str
     queries: Path
     sizes: Sizes
+    without: tuple[str, ...] = ()
+    """Names of variants that are left out."""
+
+    @property
+    def variants(self) -> list[Variant]:
+        """All that are made, parents first."""
+        return [variant for variant in VARIANTS if variant.name not in self.without]
 
     def of(self, family: str) -> list[Variant]:
         """The variants of a family, the base first."""
-        return [variant for variant in VARIANTS if variant.family == family]
+        return [variant for variant in self.variants if variant.family == family]
 
     def model(self, variant: Variant) -> str:
         """Name of the base, or folder of what was made of it."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from benchmarks.adapt_plan import FAMILIES, PAIRS, VARIANTS, Chain, Result, Variant
+from benchmarks.adapt_plan import FAMILIES, PAIRS, Chain, Result, Variant
 from benchmarks.machine import ROOT
 from embedsearch import BuildOptions, Space, build_index
 from embedsearch.ann import AnnKind
@@ -35,7 +35,7 @@ SHAPE = ("effective_rank", "auc")
 def steps(chain: Chain) -> Iterator[tuple[str, Callable[[], Result]]]:
     """All of them, in their order."""
     yield "split", lambda: split(chain)
-    for variant in VARIANTS:
+    for variant in chain.variants:
         if variant.objective is not None:
             yield f"finetune {variant.slug}", lambda variant=variant: finetune(chain, variant)
         if variant.family == "language_model":
@@ -44,7 +44,7 @@ def steps(chain: Chain) -> Iterator[tuple[str, Callable[[], Result]]]:
     for family in FAMILIES:
         yield f"evaluate {family}", lambda family=family: evaluated(chain, family)
         yield f"compare {family}", lambda family=family: compared(chain, family)
-    for variant in VARIANTS:
+    for variant in chain.variants:
         if variant.objective is not None:
             yield f"similarity-plot {variant.slug}", lambda variant=variant: plot(chain, variant)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.adapt_plan import FAMILIES, PAIRS, VARIANTS, Chain, Result, Variant
+from benchmarks.adapt_plan import FAMILIES, PAIRS, Chain, Result, Variant
 from benchmarks.adapt_steps import steps
 from embedsearch.language.perplexity import Losses
 from embedsearch.language.surprise import Surprise, measure
@@ -54,7 +54,7 @@ def _about(chain: Chain) -> str:
     minutes = sum(_read(chain, step)["step_seconds"] for step, _ in steps(chain)) / 60
     trained = [
         f"{_label(chain, v)}: {_read(chain, f'finetune {v.slug}')['step_seconds'] / 60:.0f} min"
-        for v in VARIANTS
+        for v in chain.variants
         if v.objective
     ]
     encoder, reader = Path(chain.encoder).name, Path(chain.language_model).name
@@ -121,18 +121,18 @@ def retrieval_table(chain: Chain, queries: str) -> str:
 
 def guard_table(chain: Chain) -> str:
     """What each contrastive training measured before and after of what it was not to make worse."""
-    lines = ["| before → after, difference | " + " | ".join(_label(chain, v) for v in _contrastive()) + " |"]
-    lines.append("|---" * (1 + len(_contrastive())) + "|")
+    lines = ["| before → after, difference | " + " | ".join(_label(chain, v) for v in _contrastive(chain)) + " |"]
+    lines.append("|---" * (1 + len(_contrastive(chain))) + "|")
     cells: dict[str, list[str]] = {}
-    for variant in _contrastive():
+    for variant in _contrastive(chain):
         for m in _read(chain, f"finetune {variant.slug}")["measures"]:
             difference = f", {_signed(Interval(**m['difference']), 3)}" if m["difference"] else ""
             cells.setdefault(m["name"], []).append(f"{m['before']:.3f} → {m['after']:.3f}{difference}")
     return "\n".join([*lines, *(f"| {name} | {' | '.join(row)} |" for name, row in cells.items())])
 
 
-def _contrastive() -> list[Variant]:
-    return [variant for variant in VARIANTS if variant.objective == "contrastive"]
+def _contrastive(chain: Chain) -> list[Variant]:
+    return [variant for variant in chain.variants if variant.objective == "contrastive"]
 
 
 def _differences(chain: Chain) -> str:

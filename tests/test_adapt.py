@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -96,6 +97,12 @@ def test_the_tables_have_each_model_and_each_figure(chain: Chain) -> None:
     assert questions.startswith("| MRR@10, 4 queries (queries, words) |")
     assert "| other fields, questions: MRR@10 |" in guards
     assert sum(line.startswith("- ") for line in text.splitlines()) == 5
+
+
+def test_a_variant_can_be_left_out(chain: Chain) -> None:
+    text = adapt_table.block(replace(chain, without=("causal then contrastive",)))
+    assert "causal then contrastive" not in text
+    assert "reader, contrastive" in text
 
 
 def test_differences_are_paired(chain: Chain) -> None:

@@ -23,7 +23,7 @@ from benchmarks import training_arithmetic as arithmetic
 from benchmarks.gpu import LLAMA_7B, TINY, Row, in_turn, matrix_rate, print_rows
 from benchmarks.training_arithmetic import WAYS, Way
 from embedsearch.device import device_name, pick_device
-from embedsearch.encoders.loading import _quiet as quiet
+from embedsearch.encoders.loading import quiet
 from embedsearch.errors import OptionError
 from embedsearch.training.causal.packing import Collator
 from embedsearch.training.causal.trainer import checkpoint_activations

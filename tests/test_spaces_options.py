@@ -8,7 +8,7 @@ import click
 import numpy as np
 import pytest
 
-from embedsearch.cli import pair_progress
+from embedsearch.cli import pair_progress, terminal
 from embedsearch.cli.pair_progress import PairDisplay
 from embedsearch.cli.spaces import parse_fields, split_transform
 from embedsearch.store.space import Space
@@ -40,7 +40,7 @@ def test_long_work_is_forecast(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 def test_a_plain_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(pair_progress, "PLAIN_LINE_EVERY", 0.0)
+    monkeypatch.setattr(terminal, "PLAIN_LINE_EVERY", 0.0)
     with PairDisplay(quiet=False) as display:
         display.begin("counting pairs")(5, 10)
     assert "counting pairs: 50%" in capsys.readouterr().err

@@ -7,17 +7,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
 
 from embedsearch.cli.options import is_quiet
-from embedsearch.cli.terminal import PLAIN_LINE_EVERY, make_bar
+from embedsearch.cli.terminal import Display
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from embedsearch.encoders import Compute
     from embedsearch.errors import EmbedsearchError
     from embedsearch.language.chat import ChatModel
@@ -192,30 +189,17 @@ def _of_files(
     return Written(model=label, completions=tuple(found), seconds=seconds, note=note)
 
 
-class WritingDisplay:
+class WritingDisplay(Display):
     """How far a model is, on stderr: a bar on a terminal, a plain line now and then elsewhere. The callback itself."""
 
     def __init__(self, what: str) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True, highlight=False)
+        super().__init__()
         self._what = what
-        self._task: TaskID | None = None
-        self._began = self._last_line = time.monotonic()
-        self._bar = make_bar(self._console, quiet=is_quiet())
-
-    def __enter__(self) -> WritingDisplay:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        self._began = time.monotonic()
 
     def __call__(self, done: int, total: int, n_tokens: int) -> None:
         """Show how far it is."""
-        if is_quiet():
+        if self._quiet:
             return
         now = time.monotonic()
         if self._task is None:  # the first step: what lies before it was loading
@@ -226,6 +210,4 @@ class WritingDisplay:
         pace = f", {(n_tokens - self._n_before) / seconds:,.0f} tokens/s" if seconds > 0.5 else ""
         rate = f"{done:,} of {total:,} texts, {n_tokens:,} tokens{pace}"
         self._bar.update(self._task, completed=done, total=total, rate=rate)
-        if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
-            self._last_line = now
-            self._console.print(f"{self._what}: {rate}", markup=False, soft_wrap=True)
+        self._plain_line(f"{self._what}: {rate}")

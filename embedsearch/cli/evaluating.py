@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
 
 from embedsearch.cli.cost import Cost
 from embedsearch.cli.options import DEFAULT_INDEX, is_quiet
-from embedsearch.cli.terminal import PLAIN_LINE_EVERY, make_bar
+from embedsearch.cli.terminal import Display
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from embedsearch.cli.progress import BuildDisplay
     from embedsearch.encoders import Compute
     from embedsearch.evaluate import Entry, Evaluation, Making
@@ -27,41 +23,23 @@ if TYPE_CHECKING:
     from embedsearch.plots.evaluation import QualityCost
 
 
-class EvaluateDisplay:
+class EvaluateDisplay(Display):
     """Progress of an evaluation, on stderr: a bar on a terminal, a plain line now and then elsewhere. As a context."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True, highlight=False)
-        self._bar = make_bar(self._console, quiet=is_quiet())
+        super().__init__()
         self._what = ""
-        self._task: TaskID | None = None
-        self._last_line = time.monotonic()
-
-    def __enter__(self) -> EvaluateDisplay:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show how far it is."""
-        if is_quiet():
+        if self._quiet:
             return
         if what != self._what:
-            if self._task is not None:
-                self._bar.remove_task(self._task)
+            self._end_task()
             self._what, self._task = what, self._bar.add_task(what, total=total, rate="")
         if self._task is not None:
             self._bar.update(self._task, completed=done, total=total)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
-            self._last_line = now
-            self._console.print(f"{what}: {done / max(total, 1):.0%}", markup=False, soft_wrap=True)
+        self._plain_line(f"{what}: {done / max(total, 1):.0%}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from embedsearch.cli.options import is_quiet
-from embedsearch.cli.terminal import PLAIN_LINE_EVERY, duration, make_bar
+from embedsearch.cli.terminal import Display, duration
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from embedsearch.store.space import Space
 
 FORECAST_FROM = 2e8
@@ -21,30 +17,16 @@ N_PROBE = 4096
 """Papers whose pairs are counted to tell the rate."""
 
 
-class PairDisplay:
+class PairDisplay(Display):
     """Progress of passes over all pairs, on stderr: a bar on a terminal, a plain line now and then elsewhere.
 
     As a context; `begin` names a pass, and the object itself is the callback that a scan takes.
     """
 
     def __init__(self, *, quiet: bool | None = None) -> None:
-        from rich.console import Console
-
-        self._quiet = is_quiet() if quiet is None else quiet
-        self._console = Console(stderr=True, highlight=False)
+        super().__init__(quiet=quiet)
         self._what = "pairs"
-        self._task: TaskID | None = None
-        self._began = self._last_line = time.monotonic()
-        self._bar = make_bar(self._console, quiet=self._quiet)
-
-    def __enter__(self) -> PairDisplay:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        self._began = time.monotonic()
 
     def begin(self, what: str) -> PairDisplay:
         """A new pass, called this."""
@@ -62,14 +44,7 @@ class PairDisplay:
         if self._task is None:
             self._task = self._bar.add_task(self._what, total=total, rate=rate)
         self._bar.update(self._task, completed=done, total=total, rate=rate)
-        if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
-            self._last_line = now
-            self._console.print(f"{self._what}: {done / max(total, 1):.0%}  {rate}", markup=False, soft_wrap=True)
-
-    def _end_task(self) -> None:
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None
+        self._plain_line(f"{self._what}: {done / max(total, 1):.0%}  {rate}")
 
     def forecast(
         self, spaces: Sequence[Space], *, n_passes: float = 1, fast: bool = False, device: str = "cpu"
@@ -87,8 +62,4 @@ class PairDisplay:
         began = time.monotonic()
         scan = scan_pairs(probe, fast=fast, device=device)
         seconds = (time.monotonic() - began) * n_passes * n_pairs / scan.n_pairs
-        self._console.print(
-            f"{n_pairs:,} pairs of {len(spaces[0]):,} papers: that will take about {duration(seconds)}.",
-            markup=False,
-            soft_wrap=True,
-        )
+        self._print(f"{n_pairs:,} pairs of {len(spaces[0]):,} papers: that will take about {duration(seconds)}.")

@@ -7,40 +7,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-
-from rich.console import Console
-from rich.progress import TaskID
 
 from embedsearch.build import BuildReport, Stage, Step
 from embedsearch.cli.options import DEFAULT_INDEX
-from embedsearch.cli.terminal import PLAIN_LINE_EVERY, duration, make_bar
+from embedsearch.cli.terminal import Display, duration
 
 FORECAST_AFTER = 3.0
 """Seconds of embedding after which its rate can be told from."""
 
 
-class BuildDisplay:
+class BuildDisplay(Display):
     """Call it with each Step."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._quiet = quiet
+        super().__init__(quiet=quiet)
         self._stage: Stage | None = None
-        self._task: TaskID | None = None
-        self._last_line = 0.0
         self._has_said = self._forecast = False
         self._first: tuple[float, Step] | None = None
-        self._bar = make_bar(self._console, quiet=quiet)
-
-    def __enter__(self) -> BuildDisplay:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -56,8 +39,7 @@ class BuildDisplay:
         now = time.monotonic()
         if step.stage is not self._stage:
             self._stage, self._last_line = step.stage, now
-            if self._task is not None:
-                self._bar.remove_task(self._task)
+            self._end_task()
             self._task = self._bar.add_task(step.stage.value, total=None, rate="")
         if not self._has_said and step.stage is Stage.EMBED:
             self._say_what_is_to_do(step)
@@ -68,10 +50,8 @@ class BuildDisplay:
             self._bar.update(self._task, completed=step.done, total=step.total, rate=rate)
         if self._first is not None and not self._forecast and now - self._first[0] > FORECAST_AFTER:
             self._say_how_long(step, now)
-        if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
-            self._last_line = now
-            share = f"{step.done / step.total:.0%}" if step.total else f"{step.done:,}"
-            self._print(f"{step.stage.value}: {share}  {rate}")
+        share = f"{step.done / step.total:.0%}" if step.total else f"{step.done:,}"
+        self._plain_line(f"{step.stage.value}: {share}  {rate}")
 
     def _say_what_is_to_do(self, step: Step) -> None:
         if step.total is not None and step.n_tokens_expected:  # vectors that are there already cost none
@@ -101,9 +81,6 @@ class BuildDisplay:
             return f"{step.n_papers:,} papers" if step.n_papers else ""
         truncated = f", {step.n_truncated:,} cut" if step.n_truncated else ""
         return f"{papers:,.1f} papers/s, {tokens:,.0f} tokens/s{truncated}"
-
-    def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
 
     def report(self, report: BuildReport, index: Path, *, taken: bool = False) -> None:
         """Say what was done, what was left out, and what to do next."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import click
 
+from embedsearch.cli.options import is_quiet
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 PLAIN_LINE_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal for a bar."""
@@ -44,6 +48,46 @@ def make_bar(console: Console, *, quiet: bool) -> Progress:
         transient=True,
         disable=quiet or not console.is_terminal,
     )
+
+
+class Display:
+    """Progress on stderr, as a context: a bar on a terminal, a plain line now and then elsewhere.
+
+    What each command counts is in the class that it derives from this one.
+    """
+
+    def __init__(self, *, quiet: bool | None = None) -> None:
+        from rich.console import Console
+
+        self._quiet = is_quiet() if quiet is None else quiet
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = make_bar(self._console, quiet=self._quiet)
+        self._task: TaskID | None = None
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def _end_task(self) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+
+    def _plain_line(self, text: str) -> None:
+        """Where there is no bar, and none was printed for a while."""
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
+            self._last_line = now
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -27,7 +27,7 @@ _QUIET = threading.RLock()  # what is silenced is global to the process
 def load_tokenizer(model: Model) -> Any:
     """The model's own tokenizer, a class of transformers. Raises EncoderError if it cannot be read."""
     gguf = {"gguf_file": model.files.gguf} if model.files.gguf else {}
-    with _quiet(), _failures_named(model):
+    with quiet(), _failures_named(model):
         return AutoTokenizer.from_pretrained(
             model.files.folder, local_files_only=True, trust_remote_code=model.spec.trust_remote_code, **gguf
         )
@@ -42,7 +42,7 @@ def load_model(model: Model, *, device: torch.device, dtype: torch.dtype, with_h
     # Packed GGUF weights would be multiplied by other kernels, where those are installed, with other results.
     packed: dict[str, Any] = {"gguf_file": model.files.gguf, "quantization_config": GgufConfig(dequantize=True)}
     auto: Any = AutoModelForCausalLM if with_head else AutoModel
-    with _quiet(), _failures_named(model):
+    with quiet(), _failures_named(model):
         loaded, report = auto.from_pretrained(
             model.files.folder,
             dtype=dtype,
@@ -81,7 +81,7 @@ def _failures_named(model: Model) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' bars and warnings; afterwards they are as they were."""
     loud: Any = transformers_logging  # typed in part
     hub: Any = huggingface_hub.utils

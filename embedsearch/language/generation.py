@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from embedsearch.encoders.loading import _quiet
+from embedsearch.encoders.loading import quiet
 from embedsearch.encoders.transformer import _out_of_memory
 from embedsearch.errors import EncoderError, OptionError
 from embedsearch.language.completion import INSTRUCTION, Completion, CompletionOptions, Progress, Prompt, continuation
@@ -107,7 +107,7 @@ def _ids(model: LanguageModel, text: str, *, use_chat: bool) -> list[int]:
     before = [] if model.bos_id is None else [model.bos_id]
     if use_chat:
         text, before = _templated(model, text), []  # the template has what it wants before the text
-    with _quiet():  # of texts that are longer than the context, which is said in our own words
+    with quiet():  # of texts that are longer than the context, which is said in our own words
         return before + list(tokenizer(text.rstrip(), add_special_tokens=False)["input_ids"])
 
 
@@ -203,7 +203,7 @@ def _write(model: LanguageModel, batch: Sequence[_Row], draw: _Draw) -> list[lis
         eos_token_id=list(draw.ends) or None,
         pad_token_id=model.pad_id,
     )
-    with _quiet(), _generating(model, config), torch.inference_mode():
+    with quiet(), _generating(model, config), torch.inference_mode():
         out = model.model.generate(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),

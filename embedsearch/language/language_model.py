@@ -12,7 +12,7 @@ from embedsearch.device import pick_device, pick_dtype
 from embedsearch.encoders import Compute, ModelSpec, Pooling
 from embedsearch.encoders.files import ModelFiles, gguf_header
 from embedsearch.encoders.folder import Model, check_extras, read_model
-from embedsearch.encoders.loading import _failures_named, _quiet, load_model, load_tokenizer
+from embedsearch.encoders.loading import _failures_named, load_model, load_tokenizer, quiet
 from embedsearch.encoders.models import CAUSAL_MAX_TOKENS
 from embedsearch.encoders.services import is_service
 from embedsearch.errors import EncoderError
@@ -79,7 +79,7 @@ def open_language_model(
     n_rows = module.get_input_embeddings().weight.shape[0]
     _check_vocabulary(found, n_rows, tokenizer)
     if adapter is not None:
-        with _quiet():
+        with quiet():
             module = apply_adapter(module, adapter, dtype=precision, merged=merged)
     return LanguageModel(
         name=name,
@@ -136,7 +136,7 @@ def _refuse_encoder(found: Model) -> None:
         kind = str(gguf_header(found.files.folder / found.files.gguf).get("general.architecture", ""))
         is_encoder = "bert" in kind
     else:
-        with _quiet(), _failures_named(found):
+        with quiet(), _failures_named(found):
             config = AutoConfig.from_pretrained(found.files.folder, local_files_only=True, trust_remote_code=False)
         kind = ", ".join(config.architectures or [config.model_type])
         # Only architectures that can be both have the key.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from embedsearch.encoders import Compute
-from embedsearch.encoders.loading import _quiet as quiet
+from embedsearch.encoders.loading import quiet
 from embedsearch.errors import MissingExtra, OptionError
 from embedsearch.language.adapters import BASE, describe_base, find_adapter
 from embedsearch.language.language_model import LanguageModel, open_language_model

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from embedsearch.device import pick_device, pick_dtype
-from embedsearch.encoders.loading import _quiet as quiet
+from embedsearch.encoders.loading import quiet
 from embedsearch.errors import EncoderError, OptionError, StoreCorrupt, StoreError, TrainingStopped
 from embedsearch.training.report import LossPoint, loss_points
 from embedsearch.training.watching import Progress, Stopwatch, Watcher

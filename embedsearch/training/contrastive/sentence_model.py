@@ -18,7 +18,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 
 from embedsearch.encoders import Pooling as Pooled
 from embedsearch.encoders.folder import BOS_LEFT_OUT, Model
-from embedsearch.encoders.loading import _quiet, load_model, load_tokenizer
+from embedsearch.encoders.loading import load_model, load_tokenizer, quiet
 from embedsearch.encoders.tokens import Tokenizer
 from embedsearch.store.atomic import new_path, write_bytes
 
@@ -61,7 +61,7 @@ def open_sentence_model(
     Without `dropout` none is dropped in training, whatever the model states.
     """
     folder = model.files.folder
-    with _quiet():
+    with quiet():
         tokenizer = usable_tokenizer(model)
         if model.files.gguf:
             with PartialState().main_process_first():
@@ -128,7 +128,7 @@ def save_sentence_model(trained: Any, model: Model, folder: Path) -> None:
     Where the pooling leaves out the [BOS], the folder says so in a key that embedsearch reads; sentence-transformers
     has the [BOS] in the mean.
     """
-    with _quiet():
+    with quiet():
         tokenizer = usable_tokenizer(model)
         without_bos = leaves_out_bos(model, tokenizer)
         tokenizer.model_max_length = model.recipe.max_tokens

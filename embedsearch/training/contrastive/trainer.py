@@ -17,7 +17,7 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from transformers import PrinterCallback
 
-from embedsearch.encoders.loading import _quiet
+from embedsearch.encoders.loading import quiet
 from embedsearch.training.contrastive.duplicates import Groups
 from embedsearch.training.contrastive.options import ContrastiveOptions
 from embedsearch.training.contrastive.pairs import Pair
@@ -87,7 +87,7 @@ def make_trainer(
         "dataloader_drop_last": True,
         "batch_sampler": batches_apart([*train, *validation], groups),
     }
-    with _quiet():
+    with quiet():
         trainer = PairTrainer(
             model=model,
             args=one_device(SentenceTransformerTrainingArguments(**arguments)),

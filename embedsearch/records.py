@@ -12,7 +12,8 @@ class Paper:
 
     Dates are ISO texts as precise as they are known: "2023", "2023-01" or "2023-01-15".
     The first of `categories` is the primary one. `authors` are names in the order of the paper,
-    each as a reader writes it ("J. M. Muench"). `extra` holds columns that have no field here.
+    each as a reader writes it ("J. M. Muench"). `extra` holds columns that have no field here. One that
+    is `deleted` is no paper any more: of such a one only the id counts.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Paper:
     journal_ref: str | None = None
     comments: str | None = None
     licence: str | None = None
+    deleted: bool = False
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -37,7 +39,8 @@ class Hit:
     `score` is what the hits are ordered by, higher is better: the cosine, the BM25 or the hybrid of
     both, by mode. `cosine` is None where the paper has no vector yet. Title, abstract and authors are
     texts for people; `paper` has them as the corpus does. `sentence` is the sentence of the abstract
-    that shares the rarest words with the query, None where it shares none.
+    that shares the rarest words with the query, None where it shares none. `like` is the id of the nearest of the
+    papers that hits were to be like, None where one alone was asked for.
     """
 
     rank: int
@@ -51,6 +54,7 @@ class Hit:
     published: str | None
     sentence: str | None
     paper: Paper
+    like: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ class Share:
             raise OptionError(f"expected a share such as 3/16, found {text!r}")
         return cls(int(match[1]), int(match[2]))
 
-    def of_shards(self, firsts: range) -> list[int]:
+    def of_shards(self, firsts: Sequence[int]) -> list[int]:
         """The first rows of its shards."""
         return list(firsts[self.k - 1 :: self.of])
 
@@ -178,7 +178,7 @@ def _compute(
     progress: Progress,
     drop: str | None,
 ) -> None:
-    total = sum(min(generation.shard_rows, generation.n_papers - first) for first in todo)
+    total = sum(generation.rows_from(first) for first in todo)
     check_beforehand(folder, generation, encoder, n_papers=0 if drop else total)
     worker = ShardWorker(folder, generation, encoder, drop=drop)
     n_papers = n_tokens = n_truncated = 0

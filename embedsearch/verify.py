@@ -69,16 +69,20 @@ def _contents(folder: Path, generation: Generation) -> Iterator[str]:
             from embedsearch.ann import faiss_index  # here: a store is verified without FAISS as well
 
             n_ann = len(faiss_index.load(folder / generation.ann.file.name, generation.ann))
-            if n_ann != generation.n_papers:
-                yield f"{generation.ann.file.name}: expected {generation.n_papers:,} vectors, found {n_ann:,}"
+            if n_ann != generation.n_rows:
+                yield f"{generation.ann.file.name}: expected {generation.n_rows:,} vectors, found {n_ann:,}"
     except StoreCorrupt as error:
         yield str(error)
 
 
 def _papers(folder: Path, generation: Generation) -> Iterator[str]:
     name, digest, n, seen = generation.papers.name, hashlib.sha256(), 0, set[str]()
-    for row, id, checksum in Catalogue(folder / name).checksums():
-        if row != n:
+    catalogue = Catalogue(folder / name)
+    if catalogue.n_rows != generation.n_rows:
+        yield f"{name}: expected {generation.n_rows:,} rows, found {catalogue.n_rows:,}"
+        return
+    for row, id, checksum in catalogue.checksums():
+        if not generation.n_dead and row != n:
             yield f"{name}: expected row {n}, found {row}"
             return
         if id in seen:
@@ -104,5 +108,5 @@ def _vectors(folder: Path, generation: Generation) -> Iterator[str]:
         wrong = np.flatnonzero(~(abs(lengths - 1) <= TOLERANCE[generation.dtype]))
         for row in wrong[:3]:
             yield f"{shard.file.name}: expected length 1 in row {shard.first_row + row}, found {lengths[row]:.4g}"
-    if generation.complete and expected != generation.n_papers:
-        yield f"vectors: expected {generation.n_papers:,} rows, found {expected:,}"
+    if generation.complete and expected != generation.n_rows:
+        yield f"vectors: expected {generation.n_rows:,} rows, found {expected:,}"

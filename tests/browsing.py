@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,3 +74,20 @@ def said(page: Any) -> str:
 
 def focused(page: Any) -> str:
     return str(page.evaluate("document.activeElement.id"))
+
+
+def axe_script() -> str | None:
+    """axe-core, or None where it is not installed."""
+    spec = importlib.util.find_spec("axe_playwright_python")
+    return None if spec is None or spec.origin is None else (Path(spec.origin).parent / "axe.min.js").read_text()
+
+
+def violations(page: Any, axe: str, *rules: str) -> list[str]:
+    """What axe finds: by all rules of WCAG 2.2 AA and good practice, or by `rules` alone."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(axe)
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    only = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": tags}
+    found = page.evaluate("only => axe.run(document, {runOnly: only})", only)
+    assert len(found["passes"]) >= (len(rules) or 15)
+    return [f"{rule['id']}: {node['html'][:200]}" for rule in found["violations"] for node in rule["nodes"]]

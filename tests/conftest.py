@@ -60,6 +60,17 @@ def browser() -> Iterator[Any]:
         yield browser
 
 
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """axe-core's script."""
+    from browsing import axe_script
+
+    script = axe_script()
+    if script is None:
+        pytest.skip("needs axe-core: pip install axe-playwright-python")
+    return script
+
+
 @pytest.fixture
 def page(browser: Any, page_url: str) -> Iterator[Any]:
     """The start page in it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from corpora import records, write
 from fake_encoder import FakeEncoder
 
 from embedsearch.build import build_index
+from embedsearch.today import DayList, DayPaper, Near, day_path
+from embedsearch.today.day import write_day
 
 FORMULAS: dict[str, Any] = {
     "id": "2301.00001",
@@ -43,6 +46,62 @@ def make_page_store(folder: Path, *, n: int = 40) -> Path:
     papers = write(folder / "papers.jsonl", [*PAPERS, *records(n)])
     build_index(papers, folder / "index", encoder=FakeEncoder())
     return folder / "index"
+
+
+DAY = DayList(
+    made="2026-11-29T06:02:11Z",
+    since="2026-11-26",
+    until="2026-11-28",
+    library=["my.bib"],
+    n_library=3,
+    n_new=12,
+    n_year=812,
+    missing=["Rubin1970<b>"],
+    papers=[
+        DayPaper(
+            id="2301.00001",
+            title="Dust",
+            authors=["A. One"],
+            categories=["astro-ph.GA"],
+            published="2023-01-09",
+            cosine=0.875,
+            nearest=[Near("1801.00002", "A planet", 0.875), Near("9999.00001", "<b>Gone</b>", 0.5)],
+            terms=["dust lane", "<b>H-alpha</b>"],
+            percentile=99.5,
+            n_as_near=4,
+        ),
+        DayPaper(
+            id="9999.99999",
+            title="Gone",
+            authors=[],
+            categories=[],
+            published=None,
+            cosine=0.8,
+            nearest=[],
+            n_as_near=9,
+        ),
+        DayPaper(
+            id=str(LINK["id"]),
+            title="A wave",
+            authors=[],
+            categories=["x"],
+            published=None,
+            cosine=0.25,
+            nearest=[Near("1801.00002", "A planet", 0.25)],
+            percentile=100.0,
+            n_as_near=0,
+        ),
+    ],
+)
+"""A list of three papers of the store: with all that can be said, gone from it, with markup for an id."""
+
+
+def make_day_store(page_index: Path, folder: Path) -> Path:
+    """A copy of a store with DAY beside it."""
+    shutil.copytree(page_index, folder)
+    write_day(folder, DAY)
+    assert day_path(folder).exists()
+    return folder
 
 
 class Elements(HTMLParser):

@@ -121,7 +121,12 @@ def test_a_vector_and_a_paper_are_searched_by_meaning(served: Served) -> None:
     alike = as_json(served.here.similar_to("2001.10000", k=4, n_counted=9))
     assert served.post("/v1/search", like="arXiv:2001.10000v3", k=4, facets=9) | {"query": ""} == alike | {"query": ""}
     assert served.get("/v1/papers/2001.10000/similar", k=4, facets=9) == alike
-    for what in ({"vector": vector.tolist()}, {"like": "2001.10000"}):
+    several = ["2001.10000", "arXiv:2002.10001v1", "math/0309136"]
+    for combine in ("nearest", "mean"):
+        expected = as_json(served.here.similar_to(several, combine=combine, k=4, n_counted=9))
+        assert {hit["like"] for hit in expected["hits"]} <= {"2001.10000", "2002.10001", "math/0309136"}
+        assert served.post("/v1/search", like=several, combine=combine, k=4, facets=9, mode="dense") == expected
+    for what in ({"vector": vector.tolist()}, {"like": "2001.10000"}, {"like": several}):
         said = served.refused("POST", "/v1/search", 422, json=what | {"mode": "keyword"})
         assert said["detail"] == f"expected mode dense, or none, with {next(iter(what))} at body, found keyword"
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import NEEDED, opened, said, search
+from browsing import NEEDED, opened, said, search, violations
 from playwright.sync_api import expect
 from serving import in_process
 
@@ -120,26 +119,6 @@ def test_a_key_is_asked_for_once(browser: Any, page_index: Path, tmp_path: Path)
 
 
 # ---- accessibility --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """axe-core's script."""
-    spec = importlib.util.find_spec("axe_playwright_python")
-    if spec is None or spec.origin is None:
-        pytest.skip("needs axe-core: pip install axe-playwright-python")
-    return (Path(spec.origin).parent / "axe.min.js").read_text()
-
-
-def violations(page: Any, axe: str, *rules: str) -> list[str]:
-    """What axe finds: by all rules of WCAG 2.2 AA and good practice, or by `rules` alone."""
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(axe)
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    only = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": tags}
-    found = page.evaluate("only => axe.run(document, {runOnly: only})", only)
-    assert len(found["passes"]) >= (len(rules) or 15)
-    return [f"{rule['id']}: {node['html'][:200]}" for rule in found["violations"] for node in rule["nodes"]]
 
 
 @pytest.mark.parametrize(

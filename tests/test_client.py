@@ -21,7 +21,7 @@ from embedsearch import AsyncClient, Client, Filters, Searcher, connect, errors
 from embedsearch.build import build_index
 from embedsearch.client import answers, calls
 from embedsearch.encoders import Role
-from embedsearch.search import Mode, Sort
+from embedsearch.search import Combine, Mode, Sort
 from embedsearch.server.options import Limits
 
 ODD_IDS = ("math/0309136", "größe/α β?#%25", "../v1/info", "a//b", "text:0f", "..")
@@ -92,6 +92,10 @@ def test_takes_the_searchers_options(served: Served, client: Client, options: di
     assert client.search(["dust", "gas gas"], **options) == served.searcher.search(["dust", "gas gas"], **options)
     options = {name: value for name, value in options.items() if name != "mode"}
     assert client.similar_to(ODD_IDS[1], **options) == served.searcher.similar_to(ODD_IDS[1], **options)
+    several = [ODD_IDS[1], "2001.10000", "arXiv:2002.10001v2"]
+    for combine in Combine:
+        expected = served.searcher.similar_to(several, combine=combine, **options)
+        assert client.similar_to(several, combine=combine, **options) == expected
     vector = np.arange(8, dtype=np.float32) / 7
     assert client.search_vector(vector, **options) == served.searcher.search_vector(vector, **options)
 
@@ -143,6 +147,8 @@ async def test_the_other_client_is_the_same(served: Served) -> None:
         assert await client.search("star gas", n_counted=9) == searcher.search("star gas", n_counted=9)
         assert await client.search(("dust", "gas")) == searcher.search(("dust", "gas"))
         assert await client.similar_to("2001.10000") == searcher.similar_to("2001.10000")
+        several = ("2001.10000", ODD_IDS[1])
+        assert await client.similar_to(several, combine="mean") == searcher.similar_to(several, combine="mean")
         vector = np.ones(8, np.float32)
         assert await client.search_vector(vector) == searcher.search_vector(vector)
         assert await client.paper(ODD_IDS[1]) == searcher.paper(ODD_IDS[1])
@@ -184,6 +190,9 @@ def test_both_clients_have_the_searchers_methods() -> None:
         (lambda s: s.search_vector(np.array(["a"])), errors.QueryError),
         (lambda s: s.paper("9999.99999"), errors.PaperNotFound),
         (lambda s: s.similar_to("größe/none"), errors.PaperNotFound),
+        (lambda s: s.similar_to(["2001.10000", "größe/none"]), errors.PaperNotFound),
+        (lambda s: s.similar_to([]), errors.QueryError),
+        (lambda s: s.similar_to(["2001.10000"], combine="median"), errors.OptionError),
         (lambda s: s.embed(["NAN"]), errors.BadVector),
         (lambda s: s.embed(["gas"], role="nobody"), errors.OptionError),
     ],

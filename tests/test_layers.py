@@ -15,8 +15,8 @@ PACKAGE = Path(embedsearch.__file__).parent
 
 LAYERS = [
     "_version", "errors", "records", "corpus", "texts", "scores", "measures", "device", "encoders", "transform",
-    "store", "keywords", "sentences", "ann", "stages", "build", "share", "search", "pairs", "verify", "evaluate",
-    "language", "training", "render", "plots", "client", "integrations", "server", "cli",
+    "store", "fetch", "keywords", "sentences", "ann", "stages", "build", "share", "update", "search", "duplicates", "pairs",
+    "today", "map", "verify", "evaluate", "language", "training", "render", "plots", "client", "integrations", "server", "cli",
 ]  # fmt: skip
 """From the ground up: a module imports what stands before its own layer, or in it."""
 
@@ -43,7 +43,13 @@ OWNERS = {
     "pandas": set(),
     "numba": {"pairs"},
     "threadpoolctl": {"pairs"},
-    "httpx": {"client"},
+    "httpx": {"client", "fetch"},
+    "lxml": {"fetch"},
+    "tenacity": {"fetch"},
+    "bibtexparser": {"corpus"},
+    "umap": {"map"},
+    "sklearn": {"map"},
+    "pynndescent": {"map"},
     "langchain_core": {"integrations"},
     "llama_index": {"integrations"},
     "mcp": {"integrations"},
@@ -61,7 +67,8 @@ OWNERS = {
 HEAVY = [
     "torch", "transformers", "openai", "tiktoken", "faiss", "tantivy", "matplotlib", "pyarrow", "pandas", "pylatexenc",
     "rich", "click", "fastapi", "pydantic", "uvicorn", "httpx", "mcp", "langchain_core", "llama_index", "ray",
-    "peft", "accelerate", "datasets", "sentence_transformers", "ir_measures", "mteb",
+    "peft", "accelerate", "datasets", "sentence_transformers", "ir_measures", "mteb", "lxml", "bibtexparser", "umap",
+    "sklearn",
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from embedsearch.server.page.address import Address, read_address
     [
         Address(),
         Address(q="a b&c=d"),
-        Address(like="astro-ph/0601001"),
+        Address(like=("astro-ph/0601001",)),
         Address(
             q="ä \u202e",
             mode=Mode.DENSE,

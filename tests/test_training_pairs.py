@@ -8,8 +8,6 @@ import torch
 
 from embedsearch.errors import OptionError
 from embedsearch.records import Paper
-from embedsearch.training.contrastive import duplicates
-from embedsearch.training.contrastive.duplicates import near_duplicates, uncrowded
 from embedsearch.training.contrastive.options import ContrastiveOptions
 from embedsearch.training.contrastive.pairs import PairKind, halves_of, make_pairs, title_key
 from embedsearch.training.contrastive.sampling import batches_apart, largest_batch
@@ -18,10 +16,6 @@ RED = Paper(
     id="2301.00001", title="Red  dwarfs: $\\alpha$ lines", abstract="Red dwarfs flare. They\nspin fast. We look."
 )
 BARE = Paper(id="2301.00002", abstract="One sentence only")
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 # ---- pairs ---------------------------------------------------------------------------------------------------------
@@ -50,55 +44,6 @@ def test_the_cut_is_the_one_nearest_the_middle() -> None:
 def test_titles_are_equal_whatever_their_case_and_signs() -> None:
     assert title_key(RED) == title_key(Paper(id="x", title="red dwarfs -- α-Lines", abstract=""))
     assert title_key(BARE) == ""
-
-
-# ---- near-duplicates -----------------------------------------------------------------------------------------------
-
-
-def test_groups_are_connected_components_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Angles on a circle: 0, 15 and 30 degrees are a chain (cosine of 15 is 0.966, of 30 is 0.866), 90 stands alone.
-    angles = np.radians([90, 0, 180, 30, 15])
-    vectors = unit(np.stack([np.cos(angles), np.sin(angles)], axis=1))
-    assert near_duplicates(vectors).tolist() == [0, 1, 2, 1, 1]
-    monkeypatch.setattr(duplicates, "MOST_EDGES", 0)
-    assert near_duplicates(vectors, keys=["", "", "", "", ""]).tolist() == [0, 1, 2, 1, 1]
-
-
-def test_groups_equal_those_of_a_plain_walk_over_blocks() -> None:
-    rng = np.random.default_rng(3)
-    base = unit(rng.normal(size=(2500, 16)))
-    base[2400:2450] = unit(base[:50] + 0.05 * rng.normal(size=(50, 16)))  # in another block than their likes
-    expected = np.arange(len(base))
-    for i, j in zip(*np.nonzero(np.triu(base.astype(np.float64) @ base.astype(np.float64).T >= 0.95, 1)), strict=True):
-        low, high = sorted((expected[i], expected[j]))
-        expected[expected == high] = low
-    assert (expected[2400:2450] < 50).sum() > 40
-    assert near_duplicates(base).tolist() == expected.tolist()
-
-
-def test_equal_keys_join_papers_that_are_far_apart() -> None:
-    assert near_duplicates(np.eye(4, dtype=np.float32), keys=["a", "", "a", ""]).tolist() == [0, 1, 0, 3]
-
-
-def test_a_crowded_space_is_centred_first() -> None:
-    rng = np.random.default_rng(0)
-    cone = unit(np.ones((40, 8)) * 5 + rng.normal(size=(40, 8)))
-    cone[7] = cone[3]
-    assert np.median(cone @ cone.T) > 0.95
-    assert uncrowded(cone)[1]
-    assert near_duplicates(cone).tolist() == [3 if i == 7 else i for i in range(40)]
-    assert not uncrowded(unit(rng.normal(size=(40, 8))))[1]
-
-
-def test_papers_that_are_all_the_same_are_one_group() -> None:
-    assert near_duplicates(np.tile(np.float32([0.6, 0.8]), (5, 1))).tolist() == [0] * 5
-    assert near_duplicates(np.float32([[1, 0]])).tolist() == [0]
-
-
-@pytest.mark.parametrize("cosine", [0, 1.5, float("nan")])
-def test_a_cosine_that_cannot_be_is_refused(cosine: float) -> None:
-    with pytest.raises(OptionError, match="expected a cosine above 0 and at most 1"):
-        near_duplicates(np.eye(2, dtype=np.float32), min_cosine=cosine)
 
 
 # ---- batches -------------------------------------------------------------------------------------------------------

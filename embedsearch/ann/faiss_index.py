@@ -93,6 +93,20 @@ def build(
     )
 
 
+def extend(path: Path, known: Path, vectors: ShardedVectors, *, begin: int) -> None:
+    """Write to `path` the index at `known` with the vectors from row `begin` on, set as that one is.
+
+    Raises StoreCorrupt, or StoreError where the file cannot be written.
+    """
+    try:
+        index = faiss.read_index(str(known))  # not mapped: to add to a mapped index ends the process
+    except RuntimeError as error:
+        raise StoreCorrupt(f"expected a FAISS index in {known}, found: {_short(error)}; {REPAIR}") from error
+    for _, block in vectors.blocks(begin=begin):
+        index.add(block)
+    _write(path, index)
+
+
 def load(path: Path, ann: Ann) -> FlatIndex | IvfIndex:
     """Open what `build` wrote and the manifest notes as `ann`: memory-mapped, so that processes share it."""
     try:

@@ -21,9 +21,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def service_options(function: F) -> F:
-    """--base-url, --concurrency, --yes, --dry-run"""
+    """`sending_options`, --dry-run"""
+    dry_run = click.option(
+        "--dry-run", is_flag=True, help="Say what there is to embed, and what a service costs, and stop."
+    )
+    return sending_options(dry_run(function))
+
+
+def sending_options(function: F) -> F:
+    """--base-url, --concurrency, --yes"""
     for option in (
-        click.option("--dry-run", is_flag=True, help="Say what there is to embed, and what a service costs, and stop."),
         click.option("-y", "--yes", is_flag=True, help="Do not ask before texts are sent to a service."),
         click.option(
             "--concurrency", type=click.IntRange(min=1), default=4, show_default=True, help="Requests at once."

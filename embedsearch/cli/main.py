@@ -18,6 +18,15 @@ COMMANDS = {
     "build-index": ("build_index", "Make an index of a file of papers, or finish one."),
     "embed": ("embed", "Embed papers: an index without a FAISS file, or a file of vectors."),
     "query": ("query", "Find papers by meaning and by words."),
+    "fetch": ("fetch", "Take papers from arXiv, or go on with where it stopped."),
+    "add": ("add", "Put new and changed papers into an index."),
+    "remove": ("remove", "Take papers out of an index."),
+    "compact": ("compact", "Write an index anew without what was removed."),
+    "rollback": ("rollback", "Go back to the state of an index before the last one."),
+    "log": ("log", "Say what was done to an index, and when."),
+    "today": ("today", "List the new papers that are nearest to yours."),
+    "duplicates": ("duplicates", "Find papers that are nearly the same."),
+    "map": ("map", "Draw the papers in two dimensions."),
     "similarity-plot": ("similarity_plot", "Draw how alike a model finds all pairs of papers."),
     "divergent-pairs": ("divergent_pairs", "Find the pairs of papers on which two models disagree."),
     "compare": ("compare", "Measure one or more models' spaces on the same papers."),
@@ -34,7 +43,7 @@ COMMANDS = {
     "mcp": ("mcp", "Let agents search: the Model Context Protocol."),
 }
 
-GO_ON = (["build-index"], ["embed"], ["finetune"])
+GO_ON = (["build-index"], ["embed"], ["add"], ["fetch"], ["finetune"])
 """The commands that keep what they have finished when they are interrupted."""
 
 

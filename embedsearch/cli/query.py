@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from embedsearch.cli.terminal import make_console, show
 if TYPE_CHECKING:
     from embedsearch.records import SearchResult
     from embedsearch.search import Searcher
+    from embedsearch.search.library import Library
 
 
 @click.command(name="query")
@@ -28,7 +30,17 @@ if TYPE_CHECKING:
     envvar="EMBEDSEARCH_MODE",
     help="By meaning and words, by meaning, or by words.",
 )
-@click.option("--like", metavar="ID", help="Papers like this one.")
+@click.option(
+    "--like",
+    multiple=True,
+    metavar="ID|FILE.bib",
+    help="Papers like this one: an id, an address or a DOI. Or like those of a .bib. May be repeated.",
+)
+@click.option(
+    "--combine",
+    type=click.Choice(["nearest", "mean"]),
+    help="Of several: score by the nearest of them, or by their mean. [default: nearest]",
+)
 @click.option(
     "--model",
     metavar="NAME",
@@ -56,7 +68,8 @@ def command(
     index: Path,
     k: int,
     mode: str,
-    like: str | None,
+    like: tuple[str, ...],
+    combine: str | None,
     model: str | None,
     category: tuple[str, ...],
     since: str | None,
@@ -77,6 +90,8 @@ def command(
     """
     if bool(text) == bool(like):
         raise click.UsageError("Expected a query, or --like ID, and not both.")
+    if combine and not like:
+        raise click.UsageError("Expected --combine with --like: it says how several papers make one score.")
     if "-" in text and len(text) > 1:
         raise click.UsageError("Expected - alone: it stands for queries on standard input.")
     from embedsearch.encoders import Compute
@@ -87,11 +102,15 @@ def command(
     filters = Filters(categories=category, since=since, until=until, authors=author)
     searcher = Searcher.open(index, model=model, compute=Compute(device=device, dtype=dtype, token_budget=token_budget))
     _say_if_partial(searcher)
+    likes: dict[str, str] = {}
     if like:
-        results = [searcher.similar_to(like, k=k, filters=filters, sort=sort)]
+        mine = searcher.library(like)
+        asked = mine.ids[0] if len(mine.ids) == 1 else mine.ids
+        results = [searcher.similar_to(asked, combine=combine or "nearest", k=k, filters=filters, sort=sort)]
+        likes = _called(searcher, mine, results[0])
     else:
         results = searcher.search(queries, k=k, mode=mode, filters=filters, sort=sort)
-    _show(results, format_ or ("json" if is_batch else "table"), as_lines=is_batch, abstract=abstract)
+    _show(results, format_ or ("json" if is_batch else "table"), as_lines=is_batch, abstract=abstract, likes=likes)
 
 
 def _queries(text: tuple[str, ...]) -> tuple[list[str], bool]:
@@ -135,7 +154,16 @@ def _say_if_partial(searcher: Searcher) -> None:
         click.echo(f"This index is not finished: {share}; go on with: {again}", err=True)
 
 
-def _show(found: list[SearchResult], format_: str, *, as_lines: bool, abstract: bool) -> None:
+def _called(searcher: Searcher, mine: Library, result: SearchResult) -> dict[str, str]:
+    """What the papers of mine that hits are like are called: the title, and the key of the .bib."""
+    called = {}
+    for id in dict.fromkeys(hit.like for hit in result.hits if hit.like is not None):
+        label = mine.labels[id]
+        called[id] = f"{label}: {searcher.stored(id).title}".rstrip(": ")
+    return called
+
+
+def _show(found: list[SearchResult], format_: str, *, as_lines: bool, abstract: bool, likes: Mapping[str, str]) -> None:
     from embedsearch.render import bibtex, terminal
     from embedsearch.render import results as render
 
@@ -152,4 +180,7 @@ def _show(found: list[SearchResult], format_: str, *, as_lines: bool, abstract: 
     else:
         console = make_console()
         links = console.is_terminal
-        show(*(terminal.hits_table(result, links=links, abstracts=abstract) for result in found), console=console)
+        show(
+            *(terminal.hits_table(result, links=links, abstracts=abstract, likes=likes) for result in found),
+            console=console,
+        )

@@ -20,7 +20,7 @@ from embedsearch.scores import Float32
 
 if TYPE_CHECKING:
     from embedsearch.encoders import Role
-    from embedsearch.search import Mode, Sort
+    from embedsearch.search import Combine, Mode, Sort
     from embedsearch.store.filters import Filters
 
 T = TypeVar("T")
@@ -86,9 +86,12 @@ def searches(queries: Sequence[str], wanted: Wanted, *, mode: Mode | str) -> lis
     ]
 
 
-def similar_to(id: str, wanted: Wanted) -> Call[SearchResult]:
-    """Papers like one."""
-    return _search({"like": _sendable(id)}, wanted, read=answers.result)
+def similar_to(ids: str | Sequence[str], wanted: Wanted, *, combine: Combine | str) -> Call[SearchResult]:
+    """Papers like one, or like several. Raises QueryError for none."""
+    like = _sendable(ids) if isinstance(ids, str) else [_sendable(id) for id in ids]
+    if like == []:
+        raise QueryError("expected the ids of one or more papers, found none")
+    return _search({"like": like, "combine": _value(combine)}, wanted, read=answers.result)
 
 
 def search_vector(vector: Float32, wanted: Wanted) -> Call[SearchResult]:

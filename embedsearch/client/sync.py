@@ -18,7 +18,7 @@ from embedsearch.scores import Float32
 
 if TYPE_CHECKING:
     from embedsearch.encoders import Role
-    from embedsearch.search import Mode, Sort
+    from embedsearch.search import Combine, Mode, Sort
     from embedsearch.store.filters import Filters
 
 T = TypeVar("T")
@@ -105,15 +105,17 @@ class Client:
 
     def similar_to(
         self,
-        id: str,
+        ids: str | Sequence[str],
         *,
+        combine: Combine | str = "nearest",
         k: int = 10,
         filters: Filters | None = None,
         sort: Sort | str = "score",
         n_counted: int = 0,
     ) -> SearchResult:
-        """See Searcher.similar_to."""
-        return self._ask(calls.similar_to(id, Wanted(k=k, filters=filters, sort=sort, n_counted=n_counted)))
+        """See Searcher.similar_to; a server takes some 100 papers."""
+        wanted = Wanted(k=k, filters=filters, sort=sort, n_counted=n_counted)
+        return self._ask(calls.similar_to(ids, wanted, combine=combine))
 
     def search_vector(
         self,

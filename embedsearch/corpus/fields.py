@@ -29,7 +29,7 @@ CONVENTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "licence": ("license", "licence"),
 }
 # Columns of the arXiv snapshot that would only take room in `extra`: their content is elsewhere, or nobody's search.
-DROPPED: Final = frozenset({"submitter", "report-no", "authors_parsed", "versions", "authors"})
+DROPPED: Final = frozenset({"submitter", "report-no", "authors_parsed", "versions", "authors", "deleted"})
 _LONGEST_LIST: Final = 64  # longer ones in other columns are vectors, no facts about a paper
 _ISO: Final = re.compile(r"([0-9]{4})(?:[-/]([0-9]{2})(?:[-/]([0-9]{2})(?:[T ].*)?)?)?", re.DOTALL)
 
@@ -106,8 +106,14 @@ def to_paper(record: Mapping[str, object], columns: Columns) -> Paper:
         journal_ref=text("journal_ref") or None,
         comments=text("comments") or None,
         licence=text("licence") or None,
+        deleted=is_deletion(record),
         extra=_extra(record, set(column.values())),
     )
+
+
+def is_deletion(record: Mapping[str, object]) -> bool:
+    """Whether a record says that a paper is no more, as `fetch` writes it: {"id": ..., "deleted": true}."""
+    return record.get("deleted") is True
 
 
 def kind(value: object) -> str:

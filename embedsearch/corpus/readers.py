@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from embedsearch.corpus.fields import Columns, to_paper
+from embedsearch.corpus.fields import Columns, is_deletion, to_paper
 from embedsearch.corpus.formats import Csv, JsonLines, Parquet, Records
 from embedsearch.corpus.ids import CONTENT_ID_PREFIX
 from embedsearch.corpus.streams import Stream, beginning, open_stream
@@ -22,7 +22,7 @@ class Corpus:
     """The papers of a file, in its order. Constant memory; a file can be iterated again, stdin once.
 
     `name` is the file's. Iterating raises CorpusError, with line or row, for whatever cannot be read as a paper.
-    A paper without an abstract comes with the abstract "": whoever takes them decides.
+    A paper without an abstract comes with the abstract "": whoever takes them decides. So with one that was deleted.
     `n_content_ids` counts the papers of the current pass that got an id from their text, as they had none.
     """
 
@@ -49,23 +49,30 @@ class Corpus:
 
     def _papers(self, records: Records) -> Iterator[Paper]:
         unit = "row" if self._format == "parquet" else "line"
-        n, wrong, complete = 0, None, False
+        n, n_deleted, wrong, complete = 0, 0, None, False
         for number, record in records:
+            if is_deletion(record):
+                n_deleted += 1
+                yield self._paper(record, f"{unit} {number}")
+                continue
             n += 1
             if not complete and (wrong := self._columns.missing(tuple(record))) is None:
                 complete = True  # one record that has all columns says that the others only leave some out
             if not complete and n == _ENOUGH:
                 break
-            try:
-                paper = to_paper(record, self._columns)
-            except CorpusError as error:
-                raise CorpusError(f"{self.name}, {unit} {number}: {error}") from None
+            paper = self._paper(record, f"{unit} {number}")
             self.n_content_ids += paper.id.startswith(CONTENT_ID_PREFIX)
             yield paper
-        if n == 0:
+        if n + n_deleted == 0:
             raise CorpusError(f"{self.name}: expected papers, found no records")
-        if not complete:
+        if n and not complete:
             raise CorpusError(f"{self.name}: {wrong}")
+
+    def _paper(self, record: Mapping[str, object], place: str) -> Paper:
+        try:
+            return to_paper(record, self._columns)
+        except CorpusError as error:
+            raise CorpusError(f"{self.name}, {place}: {error}") from None
 
     def open(self) -> Records:
         """Begin a pass: for CSV and Parquet, this finds out which columns are missing."""

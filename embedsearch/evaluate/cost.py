@@ -197,7 +197,7 @@ def _searcher(entry: Entry) -> Searcher:
 def _tokens_a_paper(generation: Generation) -> float | None:
     """None where no encoder counted them."""
     n_tokens = sum(shard.n_tokens for shard in generation.shards)
-    return n_tokens / generation.n_embedded if n_tokens else None
+    return n_tokens / (generation.n_embedded + generation.n_dead) if n_tokens else None
 
 
 def _asked(spec: ModelSpec, n_tokens: int) -> Estimate:

@@ -59,8 +59,12 @@ class Entry:
 
     @cached_property
     def ids(self) -> list[str]:
-        """By row."""
-        return self.view.catalogue.ids()
+        """By row; "" where it is dead."""
+        catalogue = self.view.catalogue
+        found = [""] * catalogue.n_rows
+        for row, id in zip(catalogue.rows().tolist(), catalogue.ids(), strict=True):
+            found[row] = id
+        return found
 
     @property
     def is_dense(self) -> bool:
@@ -70,13 +74,13 @@ class Entry:
     @property
     def usable(self) -> Rows:
         """The rows that it is evaluated on: those with vectors, or all where none has one."""
-        rows = np.arange(self.view.n_papers, dtype=np.int64)
+        rows = self.view.catalogue.rows()
         return rows[self.view.vectors.has(rows)] if self.is_dense else rows
 
     def notes(self) -> Iterator[str]:
         """What a reader of the figures must know."""
         view = self.view
-        n = view.vectors.n_rows
+        n = view.generation.n_embedded
         if self.words_only:
             return
         if n < view.n_papers:

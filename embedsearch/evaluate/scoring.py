@@ -127,10 +127,10 @@ def _own_words(texts: list[str], entry: Entry, rows: Rows, cosine: Float32 | Non
     for i, text in enumerate(texts):
         query = KeywordQuery.parse(text)
         found, values = view.keywords.candidates(query, view.n_papers)
-        all_rows = np.zeros(view.n_papers, np.float32)
+        all_rows = np.zeros(view.n_rows, np.float32)
         all_rows[found] = values
         scores[i] = all_rows[rows]
-        quoted = view.keywords.quoted(query, view.n_papers)
+        quoted = view.keywords.quoted(query, view.n_rows)
         if quoted is not None and cosine is not None:
             cosine[i, ~quoted[rows]] = np.nan
         tick(i + 1, len(texts))
@@ -157,7 +157,7 @@ class _Vectors:
 
     def blocks(self) -> Iterator[tuple[Rows, Float32]]:
         """(positions (n,), vectors (n, dim)), the store's first."""
-        position_of = np.full(self.entry.view.n_papers, -1, np.int64)
+        position_of = np.full(self.entry.view.n_rows, -1, np.int64)
         position_of[self.rows] = np.arange(len(self.rows))
         for first, block in self.entry.view.vectors.blocks():
             positions = position_of[first : first + len(block)]

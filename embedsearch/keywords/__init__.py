@@ -8,6 +8,16 @@ the score. Nothing in a query is an operator but the quotation marks around a ph
 from embedsearch.keywords.index import Keywords, Listed
 from embedsearch.keywords.query import MAX_QUERY_CHARS, MAX_QUERY_WORDS, KeywordQuery, clean
 from embedsearch.keywords.words import words_of
-from embedsearch.keywords.writing import build
+from embedsearch.keywords.writing import build, extend
 
-__all__ = ["MAX_QUERY_CHARS", "MAX_QUERY_WORDS", "KeywordQuery", "Keywords", "Listed", "build", "clean", "words_of"]
+__all__ = [
+    "MAX_QUERY_CHARS",
+    "MAX_QUERY_WORDS",
+    "KeywordQuery",
+    "Keywords",
+    "Listed",
+    "build",
+    "clean",
+    "extend",
+    "words_of",
+]

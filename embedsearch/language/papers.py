@@ -50,5 +50,5 @@ def read_papers(
             progress=progress or (lambda step: None),
         )
         catalogue = Catalogue(Path(folder) / entry.name)
-        papers = [stored.paper for stored in catalogue.span(0, len(catalogue))]
+        papers = [stored.paper for stored in catalogue.span(0, catalogue.n_rows)]
     return Papers(papers=papers, texts=[template.render(paper) for paper in papers], note=note)

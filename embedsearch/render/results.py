@@ -19,6 +19,7 @@ AUTHORS_SHOWN = 4
 def hit_dict(hit: Hit, *, full: bool = False) -> dict[str, Any]:
     """A hit as JSON has it; in full with the sentence that answers, and the paper as its corpus has it."""
     more = {"sentence": hit.sentence, "paper": paper_dict(hit.paper)} if full else {}
+    like = {} if hit.like is None else {"like": hit.like}
     return {
         "rank": hit.rank,
         "id": hit.id,
@@ -29,6 +30,7 @@ def hit_dict(hit: Hit, *, full: bool = False) -> dict[str, Any]:
         "authors": list(hit.authors),
         "categories": list(hit.categories),
         "published": hit.published,
+        **like,
         **more,
     }
 
@@ -45,7 +47,7 @@ def paper_dict(paper: Paper) -> dict[str, Any]:
     return {name: getattr(paper, name) for name in _PAPER_FIELDS}
 
 
-_PAPER_FIELDS = tuple(field.name for field in fields(Paper))
+_PAPER_FIELDS = tuple(field.name for field in fields(Paper) if field.name != "deleted")  # none that is shown is
 
 
 def _facets_dict(facets: Facets) -> dict[str, Any]:
@@ -62,15 +64,17 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
 
 
 def to_csv(results: Sequence[SearchResult]) -> str:
-    """A row for each hit, the query first; lists are joined by "; "."""
+    """A row for each hit, the query first; lists are joined by "; ". Only papers like several have a column "like"."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    columns = ("rank", "id", "score", "cosine", "title", "authors", "categories", "published", "abstract")
+    columns = ["rank", "id", "score", "cosine", "title", "authors", "categories", "published", "abstract"]
+    if any(hit.like is not None for result in results for hit in result.hits):
+        columns.append("like")
     writer.writerow(("query", *columns))
     for result in results:
         for hit in result.hits:
             values = hit_dict(hit) | {"authors": "; ".join(hit.authors), "categories": "; ".join(hit.categories)}
-            writer.writerow([result.query, *(values[column] for column in columns)])
+            writer.writerow([result.query, *(values.get(column) for column in columns)])
     return buffer.getvalue()
 
 

@@ -29,7 +29,8 @@ def info_table(info: StoreInfo) -> Table:
     recipe = info.recipe
     rows = {
         "index": f"{info.path}, generation {info.generation}, {state}",
-        "papers": f"{info.n_papers:,} from {info.corpus['source']}",
+        "papers": f"{info.n_papers:,} from {info.corpus['source']}"
+        + (f"; {info.n_dead:,} dead rows until compact" if info.n_dead else ""),
         "left out": f"{info.corpus['n_empty']:,} without abstract, {info.corpus['n_repeated']:,} repeated ids"
         + (f", {n:,} without a vector" if (n := info.corpus["n_without_vector"]) else ""),
         "model": f"{info.model['name']}, weights {_weights(recipe['weights'])}",
@@ -40,13 +41,14 @@ def info_table(info: StoreInfo) -> Table:
         "prompts": f"query {recipe['query_prompt']!r}, document {recipe['document_prompt']!r}"
         if recipe["query_prompt"] or recipe["document_prompt"]
         else "",
-        "transform": info.transform or "",
+        "transform": _transform(info),
         "vectors": f"{info.n_embedded:,} of {info.dim} dimensions in {info.dtype}" if info.dim else "none yet",
         "tokens": f"{info.n_tokens:,}; {info.n_truncated:,} texts were cut" if info.vectors is None else "",
         "search": _search(info),
         "hybrid": _hybrid(info.hybrid_weight),
         "sizes": ", ".join(f"{name} {byte_size(size)}" for name, size in info.sizes.items() if size),
         "made with": "\n".join(", ".join(f"{k} {v}" for k, v in made.items()) for made in info.made_with),
+        "history": _history(info),
         "times": f"begun {info.created}, last changed {info.updated}",
         "format": f"{info.format}, by {info.made_by}",
         "being built": f"generation {info.building}: go on with {build_command(Path(info.path))}"
@@ -57,6 +59,21 @@ def info_table(info: StoreInfo) -> Table:
         if value:
             table.add_row(name, printable(value))
     return table
+
+
+def _transform(info: StoreInfo) -> str:
+    """The transform, and how many papers it was fitted on: it does not change when others come."""
+    if info.transform is None or info.n_fitted is None:
+        return info.transform or ""
+    return f"{info.transform}, fitted on {info.n_fitted:,} papers"
+
+
+def _history(info: StoreInfo) -> str:
+    """How many states there were, the last, and which one can be gone back to."""
+    if info.last is None:
+        return ""
+    kept = f"; kept to roll back to: generation {info.previous}" if info.previous else ""
+    return f"{info.n_events:,} in `embedsearch log`; last: {info.last['what']}, {info.last['at']}{kept}"
 
 
 def _search(info: StoreInfo) -> str:

@@ -13,13 +13,14 @@ from embedsearch.encoders import Encoded, Role
 from embedsearch.errors import QueryError
 from embedsearch.keywords import KeywordQuery
 from embedsearch.records import SearchResult
-from embedsearch.scores import Float32, Mask, unit_rows
+from embedsearch.scores import Float32, Mask, Rows, unit_rows
 from embedsearch.search import ranking
 from embedsearch.search.asking import Ask
 from embedsearch.search.encoding import StoreEncoder
 from embedsearch.search.hits import make_result
-from embedsearch.search.modes import Mode
+from embedsearch.search.modes import Combine, Mode
 from embedsearch.search.scored import Scored
+from embedsearch.search.several import Chosen, near_any
 from embedsearch.search.view import StoreView
 
 Observe = Callable[[str, float], None]
@@ -49,14 +50,30 @@ class Answering:
         return [query for query in dict.fromkeys(queries) if self.view.named(query, warn=False) is None]
 
     def similar(self, id: str, ask: Ask) -> SearchResult:
-        """See Searcher.similar_to."""
-        view = self.view
-        row, mask = view.row_of(id), view.mask(ask.filters)
-        mask = np.ones(view.n_papers, bool) if mask is None else mask
-        mask[row] = False
+        """See Searcher.similar_to: papers like one."""
+        row = self.view.row_of(id)
+        mask = self._all_but(np.array([row]), ask)
         with self._timed("search"):
-            scored = ranking.dense(view, view.vector_of(row, id), ask.n_wanted, mask)
+            scored = ranking.dense(self.view, self.view.vector_of(row, id), ask.n_wanted, mask)
         return self._result(id, Mode.DENSE, scored, ask)
+
+    def similar_to_several(self, ids: Sequence[str], combine: Combine, ask: Ask) -> SearchResult:
+        """See Searcher.similar_to: papers like several."""
+        with self._timed("search"):
+            chosen = Chosen.of(self.view, ids)
+            mask = self._all_but(chosen.rows, ask)
+            if combine is Combine.MEAN:
+                scored = ranking.dense(self.view, chosen.mean(), ask.n_wanted, mask)
+            else:
+                scored = near_any(self.view, chosen.vectors, ask.n_wanted, mask)
+        return self._result(chosen.named, Mode.DENSE, scored, ask, chosen=chosen)
+
+    def _all_but(self, rows: Rows, ask: Ask) -> Mask:
+        """Which rows may answer, without `rows`."""
+        mask = self.view.mask(ask.filters)
+        mask = self.view.everything() if mask is None else mask
+        mask[rows] = False
+        return mask
 
     def nearest(self, vector: Float32, ask: Ask) -> SearchResult:
         """See Searcher.search_vector."""
@@ -123,9 +140,10 @@ class Answering:
         words: KeywordQuery = NO_WORDS,
         *,
         first: Collection[int] = (),
+        chosen: Chosen | None = None,
     ) -> SearchResult:
         with self._timed("catalogue"):
-            return make_result(self.view, query, mode, scored, ask, words, first=first)
+            return make_result(self.view, query, mode, scored, ask, words, first=first, chosen=chosen)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

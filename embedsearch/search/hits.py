@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from embedsearch.search.asking import Ask
 from embedsearch.search.facets import count_facets
 from embedsearch.search.modes import Mode, Sort
 from embedsearch.search.scored import Scored
+from embedsearch.search.several import Chosen
 from embedsearch.search.view import StoreView
 from embedsearch.sentences import Marker
 
@@ -27,8 +28,9 @@ def make_result(
     words: KeywordQuery,
     *,
     first: Collection[int] = (),
+    chosen: Chosen | None = None,
 ) -> SearchResult:
-    """The best k of `scored`; the rows of `first` before all others."""
+    """The best k of `scored`; the rows of `first` before all others. Each says to which of `chosen` it is nearest."""
     rows, scores, cosines = _leading(scored, ask.n_wanted, first)
     order = best_first(scores, view.catalogue.ids(rows))
     order.sort(key=lambda i: rows[i] not in first)  # stable: only the papers that were asked for move
@@ -38,9 +40,12 @@ def make_result(
     if ask.sort is Sort.DATE:
         by_date = sorted(range(len(order)), key=lambda i: stored[i].paper.published or "", reverse=True)
         order, stored = [order[i] for i in by_date], [stored[i] for i in by_date]
+    likes: Sequence[str | None] = [None] * len(order)
+    if chosen is not None and len(chosen.ids) > 1:
+        likes = chosen.nearest(view.read(rows[order]))
     marker = Marker(words, rarity=view.keywords.rarity)
     hits = []
-    for rank, (i, found) in enumerate(zip(order, stored, strict=True), 1):
+    for rank, (i, found, like) in enumerate(zip(order, stored, likes, strict=True), 1):
         cosine = float(cosines[i])
         hits.append(
             Hit(
@@ -55,6 +60,7 @@ def make_result(
                 published=found.paper.published,
                 sentence=marker.best(found.abstract),
                 paper=found.paper,
+                like=like,
             )
         )
     facets = count_facets(view.catalogue.facet_values(counted)) if ask.n_counted else None

@@ -26,3 +26,12 @@ class Sort(Enum):
     SCORE = "score"
     DATE = "date"
     """Newest first."""
+
+
+class Combine(Enum):
+    """What a paper is scored by where it is to be like several."""
+
+    NEAREST = "nearest"
+    """The cosine with the nearest of them."""
+    MEAN = "mean"
+    """The cosine with the mean of their vectors."""

@@ -68,13 +68,13 @@ class PartView(StoreView):
 
     def __init__(self, folder: Path, manifest: Manifest, *, part: int, n_parts: int) -> None:
         super().__init__(folder, manifest)
-        first, end = bounds(self.n_papers, n_parts)[part : part + 2]
+        first, end = bounds(self.n_rows, n_parts)[part : part + 2]
         shards = [
             each for each in self.generation.shards if each.first_row < end and first < each.first_row + each.n_rows
         ]
         self.vectors = open_vectors(folder, msgspec.structs.replace(self.generation, shards=shards))
-        self._mine = np.zeros(self.n_papers, bool)
-        self._mine[first:end] = True
+        self._mine = self.everything()
+        self._mine[:first] = self._mine[end:] = False
         self.span = slice(int(first), int(end))
 
     def nearest(self, query: Float32, k: int, mask: Mask | None) -> Rows:
@@ -118,7 +118,7 @@ class Part:
         view = self._view(state)
         mask = None
         if allowed is not None:
-            mask = np.zeros(view.n_papers, bool)
+            mask = np.zeros(view.n_rows, bool)
             n_mine = view.span.stop - view.span.start
             mask[view.span] = np.unpackbits(np.frombuffer(allowed, np.uint8), count=n_mine).astype(bool)
         found = view.around(query, k, mask, others=others)
@@ -157,7 +157,7 @@ class PartedView(StoreView):
     def __init__(self, folder: Path, manifest: Manifest, *, parts: Parts) -> None:
         super().__init__(folder, manifest)
         self._parts = parts
-        self._bounds = bounds(self.n_papers, parts.n_parts)
+        self._bounds = bounds(self.n_rows, parts.n_parts)
         self._state = state_of(self.generation)
 
     def open_all(self) -> None:

@@ -17,7 +17,8 @@ from embedsearch.scores import Float32
 from embedsearch.search.answering import Answering, Observe
 from embedsearch.search.asking import Ask, SearchOptions, cleaned, member
 from embedsearch.search.encoding import StoreEncoder
-from embedsearch.search.modes import Mode, Sort
+from embedsearch.search.library import Library, find_library
+from embedsearch.search.modes import Combine, Mode, Sort
 from embedsearch.search.view import StoreView
 from embedsearch.store.catalogue import StoredPaper
 from embedsearch.store.filters import Filters
@@ -185,19 +186,31 @@ class Searcher:
 
     def similar_to(
         self,
-        id: str,
+        ids: str | Sequence[str],
         *,
+        combine: Combine | str = Combine.NEAREST,
         k: int = 10,
         filters: Filters | None = None,
         sort: Sort | str = Sort.SCORE,
         n_counted: int = 0,
     ) -> SearchResult:
-        """The k papers whose vectors are nearest to that of the paper `id`, without itself.
+        """The k papers that are nearest to one paper, or to several, without these.
 
-        Raises PaperNotFound; QueryError if the paper has no vector yet.
+        Of several, each counts once, and papers are scored by the nearest of them or by their mean: see Combine. Those
+        that have no vector yet count for nothing; `Hit.like` says which of them a hit is nearest to.
+
+        Raises PaperNotFound; QueryError if no paper was named, or none of them has a vector yet.
         """
-        ask = Ask.read(k=k, filters=filters, sort=sort, n_counted=n_counted)
-        return self._answer(lambda a: a.similar(id, ask))
+        ask, how = Ask.read(k=k, filters=filters, sort=sort, n_counted=n_counted), member(Combine, combine)
+        if isinstance(ids, str):
+            return self._answer(lambda a: a.similar(ids, ask))
+        named = list(ids)
+        return self._answer(lambda a: a.similar_to_several(named, how, ask))
+
+    def library(self, asked: Sequence[str]) -> Library:
+        """Papers of mine that are here, for `similar_to`: see find_library. Raises PaperNotFound, CorpusError."""
+        named = [asked] if isinstance(asked, str) else list(asked)
+        return self._answer(lambda a: find_library(a.view, named))
 
     def search_vector(
         self,

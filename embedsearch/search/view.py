@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +91,23 @@ class StoreView:
         self.catalogue = Catalogue(folder / self.generation.papers.name)
         self.vectors = open_vectors(folder, self.generation)
         self.n_papers = self.generation.n_papers
+        self.n_rows = self.generation.n_rows
         self._keywords: Keywords | None = None
         self._ann: AnnIndex | None = None
         self._lock = threading.Lock()
+
+    @cached_property
+    def live(self) -> Mask | None:
+        """Which rows are papers' (n_rows,); None where none is dead."""
+        if not self.generation.n_dead:
+            return None
+        mask = np.zeros(self.n_rows, bool)
+        mask[self.catalogue.rows()] = True
+        return mask
+
+    def everything(self) -> Mask:
+        """The rows of all papers: (n_rows,). The caller may change it."""
+        return np.ones(self.n_rows, bool) if self.live is None else self.live.copy()
 
     @property
     def hybrid_weight(self) -> float:
@@ -217,9 +232,9 @@ class StoreView:
             rows = rows[self.vectors.has(rows)]
             if len(rows) <= max(SCANNED_ROWS, k):
                 return rows
-            mask = np.zeros(self.n_papers, bool)
+            mask = np.zeros(self.n_rows, bool)
             mask[rows] = True
-        return self.ann.candidates(query[None], k, allowed=mask)[0]
+        return self.ann.candidates(query[None], k, allowed=self.live if mask is None else mask)[0]
 
     def into_space(self, vectors: Float32) -> Float32:
         """What the encoder made, as the store has it: its transform applied."""
@@ -227,7 +242,7 @@ class StoreView:
 
     def quoted(self, words: KeywordQuery, mask: Mask | None) -> Mask | None:
         """`mask` without the papers that lack what the query has in quotation marks."""
-        having = self.keywords.quoted(words, self.n_papers)
+        having = self.keywords.quoted(words, self.n_rows)
         if having is None or mask is None:
             return mask if having is None else having
         return mask & having

@@ -43,6 +43,7 @@ class HitAnswer(Answered):
     authors: list[str]
     categories: list[str]
     published: str | None = Field(description="A day, a month or a year")
+    like: str | None = Field(None, description="The nearest of the papers that were asked for; only of several")
     sentence: str | None = Field(None, description="The sentence of the abstract that answers; only with full")
     paper: RawPaper | None = Field(None, description="Only with full")
 
@@ -65,7 +66,9 @@ class FacetsAnswer(Answered):
 class ResultAnswer(Answered):
     """The hits of one query, best first."""
 
-    query: str = Field(description="As it was searched for; the id of a paper; empty for a vector")
+    query: str = Field(
+        description="As it was searched for; the id of a paper, or of the first of several; empty for a vector"
+    )
     mode: Literal["hybrid", "dense", "keyword"]
     hits: list[HitAnswer]
     facets: FacetsAnswer | None = Field(None, description="Only where it was asked for")

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from embedsearch.encoders import Encoded, Encoder, Role
-from embedsearch.errors import Overloaded, StoreCorrupt, TookTooLong
+from embedsearch.errors import Overloaded, PaperNotFound, StoreCorrupt, TookTooLong
 from embedsearch.records import SearchResult
 from embedsearch.scores import Float32
-from embedsearch.search import Mode, Searcher, Sort
+from embedsearch.search import Combine, Mode, Searcher, Sort
 from embedsearch.search.searcher import OpenView
 from embedsearch.search.view import StoreView
 from embedsearch.server import metrics
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 TEXTS_AT_ONCE = 8
 """Texts of one request that are searched for before others have their turn."""
+PAPERS_AT_ONCE = 64
+"""Papers of one request that are read before others have their turn."""
 CHARS_IN_THE_LOOP = 2000
 """Texts up to so long are cleaned in the event loop, in microseconds; longer ones in a thread."""
 
@@ -147,15 +149,18 @@ class Engine:
 
     async def similar_to(
         self,
-        id: str,
+        ids: str | Sequence[str],
         *,
+        combine: Combine | str = Combine.NEAREST,
         k: int = 10,
         filters: Filters | None = None,
         sort: Sort | str = Sort.SCORE,
         n_counted: int = 0,
     ) -> Answer[SearchResult]:
         """See Searcher.similar_to."""
-        return await self._search(lambda s: s.similar_to(id, k=k, filters=filters, sort=sort, n_counted=n_counted))
+        return await self._search(
+            lambda s: s.similar_to(ids, combine=combine, k=k, filters=filters, sort=sort, n_counted=n_counted)
+        )
 
     async def search_vector(
         self,
@@ -174,6 +179,20 @@ class Engine:
     async def paper(self, id: str) -> Answer[StoredPaper]:
         """The paper of this id in any of its forms, as the corpus and as people read it."""
         return await self._search(lambda s: s.stored(id))
+
+    async def papers(self, ids: Sequence[str]) -> Answer[list[StoredPaper | None]]:
+        """The papers of these ids, in their order; None for one that is not there, or no longer."""
+
+        def read(part: Sequence[str], searcher: Searcher) -> list[StoredPaper | None]:
+            return [_stored(searcher, id) for id in part]
+
+        async def work(served: Served, ticket: _Ticket) -> list[StoredPaper | None]:
+            parts = [ids[first : first + PAPERS_AT_ONCE] for first in range(0, len(ids), PAPERS_AT_ONCE)]
+            run = partial(self._threads.run, waited=ticket.waited)
+            found = [await run(partial(read, part, served.searcher)) for part in parts]
+            return [paper for papers in found for paper in papers]
+
+        return await self._run(work)
 
     async def embed(self, texts: Sequence[str], *, role: Role) -> Answer[Encoded]:
         """Vectors of texts in the store's space (its transform applied), and their tokens."""
@@ -258,3 +277,10 @@ class Engine:
             _ = served.searcher.encoder  # says why there is none
         assert served.batcher is not None
         return served.batcher
+
+
+def _stored(searcher: Searcher, id: str) -> StoredPaper | None:
+    try:
+        return searcher.stored(id)
+    except PaperNotFound:
+        return None

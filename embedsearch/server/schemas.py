@@ -22,6 +22,9 @@ MAX_FILTER = 200
 MAX_ID = 1000
 """Characters of a paper's id, in whatever form."""
 
+MAX_LIKE = 100
+"""Papers that others are to be like."""
+
 WORDS = r"[^\s\x00-\x1f\x7f]"
 """What a query has at least one of."""
 
@@ -79,6 +82,7 @@ def limited(limit: str, **more: Any) -> Any:
 
 Mode = Literal["hybrid", "dense", "keyword"]
 Sort = Literal["score", "date"]
+Combine = Literal["nearest", "mean"]
 Date = Annotated[str, BeforeValidator(_as_date), Field(json_schema_extra={"pattern": DATE})]
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
 Text = Annotated[str, limited("text", min_length=1)]
@@ -91,6 +95,7 @@ TextList = Annotated[list[Text], limited("n_texts", min_length=1, fail_fast=True
 QueryList = Annotated[list[QueryText], limited("n_texts", min_length=1, fail_fast=True)]
 CategoryList = Annotated[list[Filter], Field(max_length=MAX_FILTERS, fail_fast=True)]
 AuthorList = Annotated[list[Author], Field(max_length=MAX_FILTERS, fail_fast=True)]
+IdList = Annotated[list[Id], Field(min_length=1, max_length=MAX_LIKE, fail_fast=True)]
 Vector = Annotated[
     list[Annotated[float, Field(allow_inf_nan=False, ge=-MOST, le=MOST)]],
     Field(
@@ -110,6 +115,7 @@ ABOUT = {
     "since": "Only papers from this day, month or year on",
     "until": "Only papers up to this day, month or year",
     "author": "Only papers by all of these authors; initials will do",
+    "combine": "Of several papers: score by the nearest of them, or by their mean. Only with like",
     "sort": "Order of the k best: best, or newest first",
     "facets": "Count categories and years over so many of the best papers; 0: do not",
     "full": "With the sentence that answers, and the paper as its corpus has it",
@@ -166,7 +172,8 @@ def _one_of(schema: dict[str, Any]) -> None:
         {
             "required": [name],
             "properties": {other: one if other == name else {"type": "null"} for other in ("query", "vector", "like")}
-            | ({} if name == "query" else dense),
+            | ({} if name == "query" else dense)
+            | ({} if name == "like" else {"combine": False}),
         }
         for name in ("query", "vector", "like")
     ]
@@ -183,7 +190,12 @@ class SearchBody(Body):
         " times the greatest k",
     )
     vector: Vector | None = Field(None, description="A vector in the index's space, of any length but zero")
-    like: Id | None = Field(None, description="The id of a paper, in any form: gives those like it")
+    like: Id | IdList | None = Field(
+        None,
+        description="The id of a paper, in any form, or a list of ids: gives the papers like it, or like them, without"
+        " these",
+    )
+    combine: Combine = Field("nearest", description=ABOUT["combine"])
     k: Whole = limited("k", default=10, ge=1, description=ABOUT["k"])
     mode: Mode = Field("hybrid", description=f"{ABOUT['mode']}. A vector and a paper are searched by meaning")
     category: Filter | CategoryList = Field([], description=ABOUT["category"])
@@ -204,6 +216,10 @@ class SearchBody(Body):
         if self.query is None and "mode" in self.model_fields_set and self.mode != "dense":
             raise PydanticCustomError(
                 "mode", "expected mode dense, or none, with {given}", {"given": given[0], "found": self.mode}
+            )
+        if self.like is None and "combine" in self.model_fields_set:
+            raise PydanticCustomError(
+                "combine", "expected combine with like alone", {"found": f"{self.combine} with {given[0]}"}
             )
         return self
 

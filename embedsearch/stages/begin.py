@@ -61,7 +61,8 @@ def begin(
             f"expected vectors made as those in {writer.folder}, found {'; '.join(differences)}; replace them with"
             " --overwrite, or name another --index"
         )
-    is_new = options.overwrite and writer.manifest is not None and writer.manifest.building is None
+    building = writer.manifest.building if writer.manifest is not None else None
+    is_new = options.overwrite and (building is None or building.change.what != "build")
     may_go_on = not is_new and not differences
     if may_go_on and _same_source(corpus, known, options) and _note_of(encoder) == known.vectors:
         return Begun(generation=_adjusted(writer, known, options, encoder), read=False)
@@ -104,7 +105,8 @@ class _Reading:
             remove(folder / papers.name)
             raise RecipeMismatch(
                 f"expected the {known.n_papers:,} papers that {folder} holds, from {known.corpus.source}, found"
-                f" others in {note.source}; replace them with --overwrite, or name another --index"
+                f" others in {note.source}; put them beside with `embedsearch add`, replace them with --overwrite, or name"
+                " another --index"
             )
         else:
             generation = self.writer.begin(self._generation(number, papers, note, template))

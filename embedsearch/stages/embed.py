@@ -88,10 +88,13 @@ class ShardTexts:
     def __init__(self, catalogue: Catalogue, template: Template, generation: Generation) -> None:
         self.catalogue = catalogue
         self.template = template
-        self._size = generation.shard_rows
+        self._generation = generation
 
     def __call__(self, first: int) -> list[str]:
-        return [self.template.render(stored.paper) for stored in self.catalogue.span(first, first + self._size)]
+        return [self.template.render(stored.paper) for stored in self.catalogue.span(first, self._end(first))]
+
+    def _end(self, first: int) -> int:
+        return first + self._generation.rows_from(first)
 
     @contextmanager
     def naming(self, first: int) -> Iterator[None]:
@@ -112,7 +115,7 @@ class _Ids(ShardTexts):
     """The ids of a shard's papers, by which vectors are taken that are there already."""
 
     def __call__(self, first: int) -> list[str]:
-        return self.catalogue.ids(np.arange(first, min(first + self._size, len(self.catalogue))))
+        return self.catalogue.ids(np.arange(first, self._end(first)))
 
 
 def _encoded(

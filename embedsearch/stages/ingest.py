@@ -35,13 +35,13 @@ class StoreCorpus:
         self._n_read = 0
 
     def __iter__(self) -> Iterator[Paper]:
-        for stored in self._catalogue.span(0, len(self._catalogue)):
+        for stored in self._catalogue.span(0, self._catalogue.n_rows):
             self._n_read = stored.row + 1
             yield stored.paper
 
     def fraction(self) -> float | None:
         """The share read so far."""
-        return self._n_read / max(1, len(self._catalogue))
+        return self._n_read / max(1, self._catalogue.n_rows)
 
 
 def source_of(corpus: str | Path) -> tuple[str, list[int] | None]:
@@ -159,7 +159,7 @@ def index_words(folder: Path, papers: FileEntry, *, number: int, progress: Progr
             progress(Step(stage=Stage.KEYWORDS, done=n, total=n_papers, n_papers=n))
 
     with new_path(path) as temporary:
-        keywords.build(temporary, catalogue.span(0, n_papers), progress=report)
+        keywords.build(temporary, catalogue.span(0, catalogue.n_rows), progress=report)
     return [describe(folder, file) for file in sorted(path.iterdir())]
 
 
@@ -174,6 +174,9 @@ def _selected(
     """The papers to keep. A later record of an id stands, so one that is not selected takes the earlier one out."""
     for paper in papers:
         counts.n_read += 1
+        if paper.deleted:
+            writer.discard(paper.id)
+            continue
         if not options.selection.matches(paper):
             writer.discard(paper.id)
             continue

@@ -57,7 +57,7 @@ class Pending:
             yield [template.render(stored.paper) for stored in catalogue.papers(rows[start : start + AT_ONCE])]
 
     def _rows(self) -> Rows:
-        missing = np.ones(self.generation.n_papers, bool)
+        missing = np.ones(self.generation.n_rows, bool)
         for shard in self.generation.shards:
             missing[shard.first_row : shard.first_row + shard.n_rows] = False
         return np.flatnonzero(missing)

@@ -37,7 +37,8 @@ def probes_of(
     if isinstance(encoder, (GivenVectors, ServiceEncoder)):
         return None
     n = min(MOST_PAPERS, -(-generation.n_papers // PAPERS_FOR_ONE))
-    papers = Catalogue(folder / generation.papers.name).papers(spread(generation.n_papers, n))
+    catalogue = Catalogue(folder / generation.papers.name)
+    papers = catalogue.papers(catalogue.rows()[spread(generation.n_papers, n)])
     titles = [paper.title for paper in papers if paper.title.strip()]
     texts = titles + [sentence for paper in papers if (sentence := _sentence_of(paper))]  # halves have both kinds
     if not texts:

@@ -116,7 +116,7 @@ def check(receipt: Receipt, drop: Drop, generation: Generation, *, dim: int) -> 
             f"expected a receipt of generation {generation.number}, of its papers and its model, found one of another"
         )
     number = generation.shard_number(shard.first_row)
-    n_rows = min(generation.shard_rows, generation.n_papers - shard.first_row)
+    n_rows = generation.rows_from(shard.first_row)
     name = shard_name(number, shard.file.sha256)
     if shard.first_row not in generation.first_rows or (shard.n_rows, shard.file.name) != (n_rows, name):
         found = f"{shard.n_rows} in {shard.file.name}"

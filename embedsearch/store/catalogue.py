@@ -62,9 +62,20 @@ class Catalogue:
         self._identity: tuple[int, int] | None = None
         # Once: the file does not change, and one that is no catalogue is found out here.
         self._n = int(self._execute("SELECT count(*) FROM papers")[0][0])
+        self._n_rows = int(self._execute("PRAGMA user_version")[0][0]) or self._n
 
     def __len__(self) -> int:
         return self._n
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that were ever given: as many as papers, unless some are dead."""
+        return self._n_rows
+
+    def rows(self) -> Rows:
+        """The rows of all papers, ascending: (n,) int64."""
+        found = self._execute("SELECT row FROM papers ORDER BY row")
+        return np.fromiter((row for (row,) in found), np.int64, len(found))
 
     def row_of(self, id: str) -> int | None:
         """The row of a paper by its normal id."""
@@ -86,7 +97,7 @@ class Catalogue:
         return [row for (row,) in self._execute("SELECT row FROM papers WHERE title_key = ? ORDER BY row", key)]
 
     def ids(self, rows: Rows | None = None) -> list[str]:
-        """The ids of `rows` in their order, or of all papers by row."""
+        """The ids of `rows` in their order, or of all papers in the order of `rows()`."""
         if rows is None:
             return [id for (id,) in self._execute("SELECT id FROM papers ORDER BY row")]
         found = dict(self._execute(f"SELECT row, id FROM papers WHERE {LISTED}", _list(rows)))
@@ -113,7 +124,7 @@ class Catalogue:
         return self._read("WHERE row >= ? AND row < ? ORDER BY row", first, end)
 
     def allowed(self, filters: Filters) -> Mask:
-        """Which rows pass all filters: (n_papers,) bool."""
+        """Which rows pass all filters: (n_rows,) bool."""
         where, values = ["1"], []
         if filters.categories:
             wanted = Selection(categories=filters.categories)  # the corpus's own reading of the patterns
@@ -129,7 +140,7 @@ class Catalogue:
             words = [word for word in fold_name(author) if len(word) > 1] or fold_name(author)
             where.append(f"({' OR '.join('authors_folded LIKE ?' for _ in words)})")  # narrows down; is_author decides
             values += [f"%{word}%" for word in words]
-        mask: NDArray[np.bool_] = np.zeros(len(self), bool)
+        mask: NDArray[np.bool_] = np.zeros(self.n_rows, bool)
         for row, authors in self._execute(
             f"SELECT row, authors_folded FROM papers WHERE {' AND '.join(where)}", *values
         ):

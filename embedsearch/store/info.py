@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from embedsearch.store.history import events_of
 from embedsearch.store.manifest import FORMAT, Generation, Manifest, read_manifest
 from embedsearch.transform import TransformSpec
 
@@ -17,8 +18,10 @@ class StoreInfo:
     """A store in numbers.
 
     `dim` is the length of its vectors as they are searched and given out, the transform applied; None while there are
-    none. `hybrid_weight` is the store's own, None where it has the usual one. `sizes` is in bytes by kind of file,
-    `made_with` has one record for each way of computing.
+    none. `n_dead` rows are of papers that were removed or embedded again. `n_fitted` papers are those that the
+    transform was fitted on, None where there is none. `hybrid_weight` is the store's own, None where it has the usual
+    one. `sizes` is in bytes by kind of file, `made_with` has one record for each way of computing. `n_events` is the
+    length of the store's history, `last` its last event (see `store.history`), None where nothing was finished.
     """
 
     path: str
@@ -29,6 +32,7 @@ class StoreInfo:
     updated: str
     complete: bool
     n_papers: int
+    n_dead: int
     n_embedded: int
     n_tokens: int
     n_truncated: int
@@ -36,6 +40,7 @@ class StoreInfo:
     recipe: dict[str, Any]
     template: str
     transform: str | None
+    n_fitted: int | None
     dim: int | None
     dtype: str
     ann: dict[str, Any] | None
@@ -46,6 +51,8 @@ class StoreInfo:
     made_with: list[dict[str, Any]]
     building: int | None
     previous: int | None
+    n_events: int
+    last: dict[str, Any] | None
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
@@ -62,6 +69,7 @@ def info_of(folder: Path, manifest: Manifest) -> StoreInfo:
     """What the manifest of the store at `folder` says."""
     g = manifest.serving
     note = g.corpus
+    events = events_of(manifest)
     return StoreInfo(
         path=str(folder),
         format=FORMAT,
@@ -71,6 +79,7 @@ def info_of(folder: Path, manifest: Manifest) -> StoreInfo:
         updated=g.updated,
         complete=g.complete,
         n_papers=g.n_papers,
+        n_dead=g.n_dead,
         n_embedded=g.n_embedded,
         n_tokens=sum(shard.n_tokens for shard in g.shards),
         n_truncated=sum(shard.n_truncated for shard in g.shards),
@@ -78,6 +87,7 @@ def info_of(folder: Path, manifest: Manifest) -> StoreInfo:
         recipe=g.recipe,
         template=g.template,
         transform=g.transform,
+        n_fitted=_n_fitted(g),
         dim=space_dim(g),
         dtype=g.dtype,
         ann=_ann(g),
@@ -96,6 +106,8 @@ def info_of(folder: Path, manifest: Manifest) -> StoreInfo:
         made_with=_distinct(g),
         building=manifest.building.number if manifest.building else None,
         previous=manifest.previous.number if manifest.previous else None,
+        n_events=len(events),
+        last=msgspec.structs.asdict(events[-1]) if events else None,
     )
 
 
@@ -104,6 +116,13 @@ def space_dim(g: Generation) -> int | None:
     if g.dim is None or g.transform is None or g.transform_file is None:  # searched as they are until it is fitted
         return g.dim
     return TransformSpec.parse(g.transform).dim_after(g.dim)
+
+
+def _n_fitted(g: Generation) -> int | None:
+    """Papers that the transform was fitted on; it stays as it is when others come."""
+    if g.transform_file is None:
+        return None
+    return g.n_papers if g.n_fitted is None else g.n_fitted
 
 
 def _taken(g: Generation) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ before. A file exists for the store when one of them names it.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import os
 import shlex
@@ -23,7 +24,9 @@ MANIFEST_NAME = "manifest.json"
 FORMAT = 1
 GIVEN_VECTORS = "vectors:"
 """What stands for weights in the recipe of vectors that came without one, before their hash."""
-FEATURES: frozenset[str] = frozenset()
+UPDATES = "updates"
+"""Needed where rows were added to a store after it was built, or are dead."""
+FEATURES: frozenset[str] = frozenset({UPDATES})
 """What this version can read beyond format 1."""
 
 
@@ -36,7 +39,10 @@ class FileEntry(msgspec.Struct, frozen=True):
 
 
 class Shard(msgspec.Struct, frozen=True):
-    """The vectors of consecutive rows, and what it took to make them."""
+    """The vectors of consecutive rows, and what it took to make them.
+
+    Where `compact` put together parts of several, tokens and cut texts are counted in proportion to their rows.
+    """
 
     file: FileEntry
     first_row: int
@@ -106,8 +112,42 @@ class Ann(msgspec.Struct, frozen=True):
     measured: AnnMeasure | None = None
 
 
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done to make a generation: "build", "add", "remove" or "compact", from `source`.
+
+    Of papers that were there already, abstracts were `changed` or other fields `renewed`.
+    """
+
+    what: str = "build"
+    n_new: int = 0
+    n_changed: int = 0
+    n_renewed: int = 0
+    n_removed: int = 0
+    source: str = ""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a store's history: generation `number` was served from then (UTC) on, with so many papers."""
+
+    number: int
+    at: str
+    by: str
+    n_papers: int
+    what: str
+    n_new: int = 0
+    n_changed: int = 0
+    n_renewed: int = 0
+    n_removed: int = 0
+    source: str = ""
+
+
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """One state of the corpus, complete or on its way.
+
+    Rows are only appended: `starts` are the rows at which papers were added, each of which begins a shard. A paper that
+    was removed, or whose text was embedded again in another row, leaves a dead row, of which the catalogue and the
+    keyword index know nothing: `n_papers` are alive, `n_dead` are not. A transform stays as it was fitted, on
+    `n_fitted` papers (None: on all that there were before any was added).
 
     `model` is what the user asked for (a ModelSpec), `recipe` what that is (a Recipe), both as plain dictionaries.
     Of vectors that were taken from elsewhere (`vectors`) and do not say how to make more, `weights` in the recipe is
@@ -119,6 +159,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     created: str
     updated: str
     n_papers: int
+    n_dead: int = 0
+    starts: list[int] = msgspec.field(default_factory=lambda: [0])
     corpus: CorpusNote
     model: dict[str, Any]
     recipe: dict[str, Any]
@@ -135,9 +177,11 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     shards: list[Shard] = []
     vectors: VectorsNote | None = None
     transform_file: FileEntry | None = None
+    n_fitted: int | None = None
     ann: Ann | None = None
     complete: bool = False
     hybrid_weight: float | None = None
+    change: Change = Change()
 
     def files(self) -> Iterator[FileEntry]:
         """Every file that this generation needs."""
@@ -156,13 +200,24 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def n_embedded(self) -> int:
-        """Papers that have a vector already."""
-        return sum(shard.n_rows for shard in self.shards)
+        """Papers that have a vector already. Dead rows all have one: only a complete store is changed."""
+        return sum(shard.n_rows for shard in self.shards) - self.n_dead
 
     @property
-    def first_rows(self) -> range:
+    def n_rows(self) -> int:
+        """Rows, dead or alive."""
+        return self.n_papers + self.n_dead
+
+    @property
+    def first_rows(self) -> list[int]:
         """The first row of every shard, done or not."""
-        return range(0, self.n_papers, self.shard_rows)
+        ends = [*self.starts[1:], self.n_rows]
+        return [first for each in zip(self.starts, ends, strict=True) for first in range(*each, self.shard_rows)]
+
+    def rows_from(self, first_row: int) -> int:
+        """How many rows the shard has that begins at this one."""
+        end = next((start for start in self.starts if start > first_row), self.n_rows)
+        return min(self.shard_rows, end - first_row)
 
     @property
     def missing(self) -> list[int]:
@@ -172,7 +227,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
 
     def shard_number(self, first_row: int) -> int:
         """The number, from 1, of the shard that begins at this row."""
-        return first_row // self.shard_rows + 1
+        return bisect.bisect_left(self.first_rows, first_row) + 1
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +240,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     serving: Generation
     building: Generation | None = None
     previous: Generation | None = None
+    history: list[Event] = []
 
     def generations(self) -> list[Generation]:
         """Those that are there."""
@@ -208,7 +264,8 @@ def describe(folder: Path, path: Path) -> FileEntry:
 
 def commit(folder: Path, manifest: Manifest) -> Manifest:
     """Make `manifest` the state of the store: from the moment this returns, a crash cannot undo it."""
-    blank = msgspec.structs.replace(manifest, format=FORMAT, checksum="")
+    updated = any(each.n_dead or each.starts != [0] for each in manifest.generations())
+    blank = msgspec.structs.replace(manifest, format=FORMAT, features=[UPDATES] if updated else [], checksum="")
     sealed = msgspec.structs.replace(blank, checksum=_checksum(_encode(blank)))
     write_bytes(folder / MANIFEST_NAME, _encode(sealed))
     return sealed

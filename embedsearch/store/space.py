@@ -71,18 +71,18 @@ class Space:
     def of_store(cls, folder: Path, generation: Generation) -> Space:
         """The space of a generation of the store at `folder`; without its transform where that is taken out of it."""
         vectors = open_vectors(folder, generation)
-        ids = Catalogue(folder / generation.papers.name).ids()
-        all_rows = np.arange(len(ids), dtype=np.int64)
-        rows = all_rows[vectors.has(all_rows)]
-        if not len(rows):
+        catalogue = Catalogue(folder / generation.papers.name)
+        rows = catalogue.rows()
+        has = vectors.has(rows)
+        if not has.any():
             raise StoreError(f"expected vectors in {folder}, found none yet; finish it with: {build_command(folder)}")
         return cls(
             name=folder.name,
             model_name=str(generation.model["name"]),
-            ids=[ids[row] for row in rows],
+            ids=[id for id, there in zip(catalogue.ids(), has, strict=True) if there],
             recipe={**generation.recipe, "template": generation.template, "transform": generation.transform},
             dim=vectors.dim,
-            _rows=rows,
+            _rows=rows[has],
             _vectors=vectors,
         )
 

@@ -96,9 +96,14 @@ class ShardedVectors:
         stored = np.concatenate([self._mapped(shard[part])[shard[part], within[part]] for part in parts])
         return self._ready(stored[np.argsort(np.concatenate(parts))])
 
-    def blocks(self) -> Iterator[tuple[int, Float32]]:
-        """(first row, (n, dim) float32) for each shard, in order of rows: what does not fit is read so."""
+    def blocks(self, *, begin: int = 0) -> Iterator[tuple[int, Float32]]:
+        """(first row, (n, dim) float32) for each shard, in order of rows: what does not fit is read so.
+
+        Only those that begin at row `begin` or behind it.
+        """
         for number, (first, end) in enumerate(zip(self._starts, self._ends, strict=True)):
+            if first < begin:
+                continue
             yield int(first), self._ready(self._mapped(np.array([number]))[number, : end - first])
 
     def open_all(self) -> None:

@@ -11,7 +11,18 @@ from embedsearch._version import __version__
 from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.store.atomic import TEMPORARY_PREFIX, file_hash, remove
 from embedsearch.store.lock import LOCK_NAME, OWNER_NAME
-from embedsearch.store.manifest import MANIFEST_NAME, Generation, Manifest, check_sizes, commit, now, read_manifest
+from embedsearch.store.manifest import (
+    MANIFEST_NAME,
+    Event,
+    Generation,
+    Manifest,
+    check_sizes,
+    commit,
+    now,
+    read_manifest,
+)
+
+MADE_BY = f"embedsearch {__version__}"
 
 OURS = re.compile(
     rf"(?:{re.escape(TEMPORARY_PREFIX)})?"
@@ -57,7 +68,8 @@ class StoreWriter:
     def next_number(self) -> int:
         """The number of a new generation."""
         if self.manifest is not None:
-            return 1 + max(g.number for g in self.manifest.generations())
+            told = [event.number for event in self.manifest.history]  # those that were rolled back among them
+            return 1 + max([generation.number for generation in self.manifest.generations()] + told)
         if not self._broken:
             return 1
         # Past the files of the generations that cannot be read: they stay until the new one is there.
@@ -83,16 +95,61 @@ class StoreWriter:
         generation = msgspec.structs.replace(generation, updated=now())
         old = self.manifest
         if old.building is None:
-            return self._commit(msgspec.structs.replace(old, serving=generation), generation)
+            done = [event_of(generation)] if generation.complete and not self._is_told(generation) else []
+            told = msgspec.structs.replace(old, serving=generation, history=[*old.history, *done])
+            return self._commit(told, generation)
         if not generation.complete:
             return self._commit(msgspec.structs.replace(old, building=generation), generation)
+        return self.serve(generation)
+
+    def serve(self, generation: Generation) -> Generation:
+        """Commit a complete generation in the place of the one that is served, which becomes the previous one."""
+        assert self.manifest is not None, "begin comes first"
+        generation = msgspec.structs.replace(generation, updated=now())
+        old = self.manifest
         keep = old.serving.complete and (not self._replace or self._is_whole(old.serving))
         previous = old.serving if keep else None
-        whole = msgspec.structs.replace(old, serving=generation, building=None, previous=previous)
+        whole = msgspec.structs.replace(
+            old,
+            serving=generation,
+            building=None,
+            previous=previous,
+            history=[*old.history, event_of(generation)],
+        )
         return self._commit(whole, generation)
 
+    def roll_back(self) -> Event:
+        """Forget what is being built; where nothing is, serve the previous generation and forget the one that is.
+
+        Raises StoreError where there is none, StoreCorrupt where it is not whole.
+        """
+        old = self.manifest
+        if old is None or (old.building is None and old.previous is None):
+            raise StoreError(
+                f"expected a previous generation in {self.folder}, found none: only the last one is kept, and a"
+                " rollback gives it up; see `embedsearch log`"
+            )
+        back = old.serving if old.building is not None else old.previous
+        assert back is not None, "one of them is there"
+        if not self._is_whole(back):
+            raise StoreCorrupt(
+                f"expected generation {back.number} of {self.folder} to be whole, found that it is not; see"
+                " `embedsearch verify`"
+            )
+        previous = old.previous if old.building is not None else None
+        event = Event(number=back.number, at=now(), by=MADE_BY, n_papers=back.n_papers, what="rollback")
+        told = msgspec.structs.replace(
+            old, serving=back, building=None, previous=previous, history=[*old.history, event]
+        )
+        self._commit(told, back)
+        return event
+
+    def _is_told(self, generation: Generation) -> bool:
+        """Whether history has it already: a store whose index alone was made anew is the same generation."""
+        return self.manifest is not None and any(each.number == generation.number for each in self.manifest.history)
+
     def _commit(self, manifest: Manifest, generation: Generation) -> Generation:
-        self.manifest = commit(self.folder, msgspec.structs.replace(manifest, made_by=f"embedsearch {__version__}"))
+        self.manifest = commit(self.folder, msgspec.structs.replace(manifest, made_by=MADE_BY))
         return generation
 
     def _is_whole(self, generation: Generation) -> bool:
@@ -114,6 +171,14 @@ class StoreWriter:
             # A number that no build has come to is a user's: papers-2023.sqlite
             if OURS.fullmatch(path.name) and (_number(path) or 0) <= highest and not kept:
                 remove(path)
+
+
+def event_of(generation: Generation) -> Event:
+    """What history says of a generation that is complete."""
+    change = msgspec.structs.asdict(generation.change)
+    if generation.change.what == "build":
+        change |= {"n_new": generation.n_papers, "source": generation.corpus.source}
+    return Event(number=generation.number, at=generation.updated, by=MADE_BY, n_papers=generation.n_papers, **change)
 
 
 def refuse_what_is_not_ours(folder: Path) -> None:

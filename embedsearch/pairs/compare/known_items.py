@@ -85,7 +85,7 @@ def known_items(
     """
     generation = read_manifest(folder).serving
     catalogue = Catalogue(folder / generation.papers.name)
-    row_of = {id: row for row, id in enumerate(catalogue.ids())}
+    row_of = dict(zip(catalogue.ids(), catalogue.rows().tolist(), strict=True))
     order = sorted(range(len(space)), key=lambda i: sample_key(space.ids[i], SEED))
     positions, texts = _titles(
         catalogue, [(i, row_of[space.ids[i]]) for i in order if space.ids[i] in row_of], n_titles

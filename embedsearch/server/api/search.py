@@ -1,4 +1,4 @@
-"""/v1/search: papers by words, by meaning, or like another."""
+"""/v1/search: papers by words, by meaning, or like others."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ EXAMPLES: dict[str, Any] = {
         "value": {"query": "gravitational waves", "category": ["gr-qc", "astro-ph*"], "since": "2010", "sort": "date"},
     },
     "like": {"summary": "Papers like another", "value": {"like": "arXiv:2005.99066", "facets": 100, "full": True}},
+    "likes": {
+        "summary": "Papers like several",
+        "value": {"like": ["2005.99066", "2207.99849"], "combine": "mean", "k": 5},
+    },
 }
 
 
@@ -50,19 +54,19 @@ async def search(request: Request, params: Annotated[SearchParams, Query()]) -> 
 
 @router.post(
     "/search",
-    summary="Find papers for several texts, a vector, or another paper",
+    summary="Find papers for several texts, a vector, or other papers",
     operation_id="search_many",
     response_model=ResultAnswer | list[ResultAnswer],
     responses=documented(*READING, 404, 409, 415),
     dependencies=[Depends(Parameters())],
 )
 async def search_many(request: Request, body: Annotated[SearchBody, Body(openapi_examples=EXAMPLES)]) -> Response:
-    """One result for a text, a vector or a paper; a list of results, in their order, for a list of texts."""
+    """One result for a text, a vector, a paper or several; a list of results, in their order, for a list of texts."""
     limits, engine = limits_of(request), engine_of(request)
     asked = asked_of(body, limits)
     answer: Answer[Any]
     if body.like is not None:
-        answer = await engine.similar_to(body.like, **asked)
+        answer = await engine.similar_to(body.like, combine=body.combine, **asked)
     elif body.vector is not None:
         answer = await engine.search_vector(_vector(body.vector), **asked)
     else:

@@ -95,6 +95,14 @@ archivePrefix = {arXiv},
         "@article{c, title={Seen}, author={Vaswani, Ashish and others}, journal={arXiv preprint arXiv:1706.03763}}",
         BibEntry(key="c", title="Seen", eprint="1706.03763", author="Vaswani"),
     ),
+    "Semantic Scholar": (
+        "@article{o, title={Seen}, journal={ArXiv}, volume={abs/1706.03764}}",
+        BibEntry(key="o", title="Seen", eprint="1706.03764"),
+    ),
+    "seven digits of no archive": (
+        "@article{n, eprint = {0601002}, archivePrefix = {arXiv}, url = {https://arxiv.org/abs/astro-ph/0601003v1}}",
+        BibEntry(key="n", eprint="astro-ph/0601003"),
+    ),
     "an old one without its archive": (
         "@article{d, eprint = {0601002}, archivePrefix = {astro-ph}}", BibEntry(key="d", eprint="astro-ph/0601002"),
     ),
@@ -115,7 +123,12 @@ archivePrefix = {arXiv},
     ),
     "round brackets": ("@article(k, title = {A}, year = 2001)", BibEntry(key="k", title="A")),
     "fields twice": ("@article{l, title = {First}, title = {Second}}", BibEntry(key="l", title="First")),
-    "braces beside each other": ("@article{m, title = {{A} and {B}}}", BibEntry(key="m", title="A and B")),
+    "braces beside each other": (
+        r"""@article{m, title = {{\"U}ber and {B}}}""", BibEntry(key="m", title="Über and B")
+    ),
+    "a mark of its own": (
+        '@article{p, title = "A # {B} # C" # { # D}}', BibEntry(key="p", title="A # B # C # D")
+    ),
 }  # fmt: skip
 
 

@@ -53,11 +53,13 @@ def test_every_option_arrives(home: Path) -> None:
         "--index i --host localhost --port 9 --workers 3 --model m --keys k --public-read --insecure --allow-host a"
         " --allow-host b --log-format json --max-k 1 --max-text 2 --max-texts 3 --max-body 4 --max-connections 5"
         " --queue 6 --time-limit 7 --receive-limit 8 --drain 9 --batch 10 --cache 11 --device cpu --dtype float32"
+        " --no-day"
     )
     options = told(*words.split(), home=home)
     assert (options.index, options.host, options.port, options.workers) == (Path("i"), "localhost", 9, 3)
     assert (options.model, options.keys_file, options.log_format) == ("m", Path("k"), "json")
     assert (options.public_read, options.insecure, options.allowed_hosts) == (True, True, ("a", "b"))
+    assert options.show_day is False
     limits = dataclasses.asdict(options.limits)
     assert [limits[name] for name in ("k", "text", "n_texts", "body", "connections")] == [1, 2, 3, 4, 5]
     assert [limits[name] for name in ("queue", "seconds", "receive_seconds", "drain_seconds")] == [6, 7, 8, 9]

@@ -15,8 +15,9 @@ PACKAGE = Path(embedsearch.__file__).parent
 
 LAYERS = [
     "_version", "errors", "records", "corpus", "texts", "scores", "measures", "device", "encoders", "transform",
-    "store", "fetch", "keywords", "sentences", "ann", "stages", "build", "share", "update", "search", "duplicates", "pairs",
-    "today", "map", "verify", "evaluate", "language", "training", "render", "plots", "client", "integrations", "server", "cli",
+    "store", "fetch", "keywords", "sentences", "ann", "stages", "build", "share", "update", "search", "duplicates",
+    "pairs", "today", "map", "verify", "evaluate", "language", "training", "render", "plots", "client",
+    "integrations", "server", "cli",
 ]  # fmt: skip
 """From the ground up: a module imports what stands before its own layer, or in it."""
 

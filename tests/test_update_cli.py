@@ -15,7 +15,7 @@ from running import Done, run
 
 from embedsearch.build import BuildOptions, build_index
 from embedsearch.store.lock import writer_lock
-from embedsearch.update import adding
+from embedsearch.update import adding, remove
 
 RECORDS = corpora.records(30)
 IDS = [record["id"] for record in RECORDS]
@@ -151,6 +151,7 @@ def test_no_index(tmp_path: Path) -> None:
 def test_what_is_not_there(home: Path) -> None:
     assert "it has none of 9999.99999" in fails("remove", "9999.99999", "--index", "i", cwd=home)
     assert "it has none of 0, 1, 2, 3, 4 and 3 more" in fails("remove", *"01234567", "--index", "i", cwd=home)
+    assert remove(["\udcff"], home / "i").n_unknown == 1  # what the shell makes of a byte that is no UTF-8
     assert "found none" in fails("remove", "-", "--index", "i", cwd=home, stdin=b"\n# nothing\n")
     assert "expected papers to be left" in fails("remove", *IDS, "--index", "i", cwd=home)
     assert "papers.jsonl: expected a file of papers" in fails("add", "papers.jsonl", "--index", "i", cwd=home)

@@ -52,6 +52,13 @@ MODES = ("dense", "keyword", "hybrid")
 @click.option(
     "--n-queries", type=click.IntRange(min=2), default=500, show_default=True, help="At most, made of the papers."
 )
+@click.option(
+    "--near-duplicates",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="COSINE",
+    help="A paper of this cosine with the one that answers, or of its title, counts as that one: 0.95. It is told what"
+    " that changes.",
+)
 @click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), help="What search goes by. [default: all]")
 @click.option(
     "--worst",
@@ -97,6 +104,7 @@ def command(
     queries: Path | None,
     qrels: Path | None,
     n_queries: int,
+    near_duplicates: float | None,
     modes: tuple[str, ...],
     worst: int,
     sample: int | None,
@@ -159,6 +167,7 @@ def command(
             modes=[Mode(mode) for mode in modes or MODES],
             n_worst=worst,
             notes=[*left_out, *notes],
+            near_duplicates=near_duplicates,
             progress=display,
         )
         saved = save_weights(found, opened, entries) if save else []

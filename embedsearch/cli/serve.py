@@ -87,6 +87,12 @@ def ray_options(function: Any) -> Any:
 )
 @keys_option
 @click.option("--public-read", is_flag=True, help="Search needs no key although there are keys.")
+@click.option(
+    "--day/--no-day",
+    "show_day",
+    default=None,
+    help="Show the list of `embedsearch today` in the page: it tells what you like. [default: not to strangers]",
+)
 @click.option("--insecure", is_flag=True, help="Listen for other machines although there is no key.")
 @click.option(
     "--allow-host",
@@ -117,6 +123,7 @@ def command(
     model: str | None,
     keys_file: Path | None,
     public_read: bool,
+    show_day: bool | None,
     insecure: bool,
     allowed_hosts: tuple[str, ...],
     log_format: str,
@@ -158,6 +165,7 @@ def command(
             workers=workers,
             keys_file=keys_file or (default_file() if default_file().exists() else None),
             public_read=public_read,
+            show_day=show_day,
             insecure=insecure,
             allowed_hosts=allowed_hosts,
             log_format=log_format,

@@ -129,10 +129,12 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         },
     ),
     (
-        ("--near-duplicate",),
+        ("--near-duplicates", "--near-duplicate", "near_duplicate"),
         {
-            "type": click.FloatRange(0, 1),
-            "help": "contrastive: papers of this cosine are no negatives of each other.",
+            "type": click.FloatRange(0, 1, min_open=True),
+            "metavar": "COSINE",
+            "help": "contrastive: papers of this cosine, or of one title, are no negatives of each other, and on one"
+            " side of the split. [default: 0.95]",
         },
     ),
 )

@@ -59,7 +59,8 @@ def read_bib(path: str | Path) -> Bib:
         if not (error.name or "").startswith("bibtexparser"):
             raise
         raise MissingExtra("BibTeX is read by the package bibtexparser: pip install 'embedsearch[today]'") from error
-    logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)  # it tells of each damaged entry; so do we
+    if not (logger := logging.getLogger("bibtexparser")).handlers:
+        logger.addHandler(logging.NullHandler())  # it tells of each damaged entry; so do we
     try:
         parsed = parse_string(text, parse_stack=[])
     except ParsingException as error:
@@ -137,7 +138,7 @@ def _why(text: str, problems: list[str]) -> str:
 
 _ID: Final = r"(?:[a-z-]+(?:\.[a-z-]+)?/[0-9]{7}|[0-9]{4}\.[0-9]{4,5})(?:v[1-9][0-9]*)?(?![0-9])"
 _ANYWHERE: Final = re.compile(
-    rf"(?:arxiv\.org/(?:abs|pdf|html|format|ps|src)/|arxiv\s*[:.]\s*|arxiv\s+(?:e-?prints?|preprint)\s*:?\s*)({_ID})",
+    rf"(?:arxiv\.org/(?:abs|pdf|html|format|ps|src)/|^abs/|arxiv\s*[:.]\s*|arxiv\s+(?:e-?prints?|preprint)\s*:?\s*)({_ID})",
     re.IGNORECASE,
 )
 _FIRST: Final = re.compile(rf"\W*arxiv\s*:\s*({_ID})", re.IGNORECASE)
@@ -196,8 +197,8 @@ def _bare(value: str) -> str:
 def _ids(fields: Mapping[str, str], key: str) -> Iterator[str]:
     """What may be the arXiv id of an entry, from all the usual places, the surest first."""
     given = _simple(fields.get("eprint", ""))
-    subject = _simple(fields.get("primaryclass", fields.get("eprintclass", fields.get("archiveprefix", ""))))
-    if _BARE.fullmatch(given) and subject:  # {astro-ph} 0601001
+    subject = _simple(fields.get("primaryclass") or fields.get("eprintclass") or fields.get("archiveprefix") or "")
+    if _BARE.fullmatch(given) and subject.lower() not in ("", "arxiv"):  # {astro-ph} 0601001
         given = f"{subject.partition('.')[0]}/{given}"
     yield given
     for name in ("doi", "arxivid", "arxiv"):

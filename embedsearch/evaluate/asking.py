@@ -30,6 +30,8 @@ class Scored:
     it. `cosine` and `bm25` are (q, n) float32, None where an entry has none. A paper that a query must not find, or
     that has no vector, has a cosine of NaN; one without a word of the query, or that must not be found, a BM25 of 0.
     `known_items`: each query was made of the paper that it must find; then equal scores count against that paper.
+    `alike` has, where it is not empty, for each query by the rows that answer it the rows that count as these: the best
+    of their scores is the answer's, and they themselves are not there.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Scored:
     known_items: bool = False
     weight: float = HYBRID_WEIGHT
     """Of the cosine in the hybrid: the store's."""
+    alike: tuple[Mapping[int, tuple[int, ...]], ...] = ()
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -101,6 +104,7 @@ class Scored:
             relevant=tuple(self.relevant[i] for i in chosen),
             cosine=_take(self.cosine, chosen),
             bm25=_take(self.bm25, chosen),
+            alike=tuple(self.alike[i] for i in chosen) if self.alike else (),
         )
 
     def half(self, which: int) -> Scored:
@@ -109,6 +113,15 @@ class Scored:
         return self.select([i for i, key in enumerate(keys) if key % 2 == which])
 
     def _scores(self, some: slice, mode: Mode, weight: float) -> Float32:
+        scores = self._bare_scores(some, mode, weight)
+        for row, alike in zip(scores, self.alike[some], strict=False):  # there are none where nothing counts as another
+            best = {right: row[[right, *others]].max() for right, others in alike.items()}
+            row[[other for others in alike.values() for other in others]] = -np.inf
+            row[list(best)] = list(best.values())
+        return scores
+
+    def _bare_scores(self, some: slice, mode: Mode, weight: float) -> Float32:
+        """New arrays, of every paper as it is."""
         if mode is Mode.KEYWORD:
             words = _there(self.bm25, mode)[some]
             return np.where(words > 0, words, np.float32(-np.inf))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from embedsearch.errors import OptionError
+from embedsearch.evaluate.alike import Alike, AlikeChange, find_alike
 from embedsearch.evaluate.asking import Scored
 from embedsearch.evaluate.cost import Cost
 from embedsearch.evaluate.entries import Entry, Papers
@@ -82,6 +83,7 @@ class Evaluation:
     """What was found, `entries` and `figures` in the order in which they were asked for.
 
     The last four are what `study` adds where it is asked to; `n_papers_asked` is the size that it looked at.
+    `alike` and `alike_changes` are of the near-duplicates that count as the right paper, where they do.
     """
 
     entries: tuple[str, ...]
@@ -92,6 +94,8 @@ class Evaluation:
     recalls: tuple[AnnRecall, ...]
     worst: tuple[Miss, ...]
     notes: tuple[str, ...]
+    alike: Alike | None = None
+    alike_changes: tuple[AlikeChange, ...] = ()
     costs: tuple[Cost, ...] = ()
     sizes: tuple[SizeFigures, ...] = ()
     choices: tuple[HybridChoice, ...] = ()
@@ -111,12 +115,14 @@ def evaluate(
     modes: Sequence[Mode] = tuple(Mode),
     n_worst: int = 10,
     notes: Sequence[str] = (),
+    near_duplicates: float | None = None,
     also: Callable[[str, Scored], None] = lambda queries, scored: None,
     progress: Progress = lambda what, done, total: None,
 ) -> Evaluation:
     """Ask all `sets` of all `entries`, whose common papers are `papers`.
 
-    `also` is called with the name of each set and every entry's scores, which are let go afterwards. Memory: the scores
+    `also` is called with the name of each set and every entry's scores, which are let go afterwards. With
+    `near_duplicates`, a cosine, papers that near to one that answers count as it: see `find_alike`. Memory: the scores
     of two sets for one entry, at most 1 GiB each. Raises OptionError where no entry has any of `modes`, MissingExtra
     without ir-measures, and what encoders raise.
     """
@@ -127,6 +133,8 @@ def evaluate(
     figures: list[Figures] = []
     recalls: list[AnnRecall | None] = []
     worst: list[Miss] = []
+    changes: list[AlikeChange] = []
+    alike = None if near_duplicates is None else find_alike(entries, papers, sets, near_duplicates)
     with Words(papers) as words_of:
         for found in sets:
             # Of queries that are made of papers one BM25 for all: what they are made of must not be in the index.
@@ -137,8 +145,11 @@ def evaluate(
                 progress(what, 0, len(found))
                 tick = _of(progress, what)
                 scored = score(found, entry, papers, rows, words=words, by_words=by_words, tick=tick)
+                bare, scored = scored, alike.applied(scored) if alike else scored
                 also(found.name, scored)
                 made = [_figures(found.name, scored, mode) for mode in scored.modes if mode in modes]
+                if alike:
+                    changes += [_change(of, _figures(found.name, bare, Mode(of.mode)), scored) for of in made]
                 figures += made
                 if made:
                     worst += worst_of(made[-1].queries, Mode(made[-1].mode), made[-1].ranks, scored, papers, n_worst)
@@ -156,6 +167,8 @@ def evaluate(
         recalls=tuple(recall for recall in recalls if recall is not None),
         worst=tuple(worst),
         notes=(*(note for entry in entries for note in entry.notes()), *notes),
+        alike=alike,
+        alike_changes=tuple(changes),
     )
 
 
@@ -177,6 +190,19 @@ def _figures(queries: str, scored: Scored, mode: Mode) -> Figures:
         values=values,
         intervals={name: mean_interval(each) for name, each in values.items()},
         ranks=scored.ranks(mode),
+    )
+
+
+def _change(found: Figures, bare: Figures, scored: Scored) -> AlikeChange:
+    return AlikeChange(
+        entry=found.entry,
+        queries=found.queries,
+        mode=found.mode,
+        n_queries=found.n_queries,
+        n_with=sum(any(alike.values()) for alike in scored.alike),
+        n_changed=int((found.ranks != bare.ranks).sum()),
+        mrr_without=bare.intervals["MRR@10"].mean,
+        mrr_with=found.intervals["MRR@10"].mean,
     )
 
 

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from embedsearch.corpus import sample_key
+from embedsearch.duplicates.series import part_of
 from embedsearch.evaluate.queries import Query, QuerySet, plain
 from embedsearch.store.catalogue import StoredPaper
 from embedsearch.store.filters import fold_name
 
 SEED = 0
-FEWEST_WORDS = 2
-"""Of what the titles of a series share."""
-
-_ROMAN = r"(?=[IVXL])(?:XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
-_PARTS = (
-    # "Stem. Paper II: rest", "Stem, Part 2. rest", "Stem (Paper 2)"
-    re.compile(rf"^(?P<stem>.+?)[\s.,:;–—(-]+(?:Paper|Part)\s+(?P<part>{_ROMAN}|\d{{1,2}})(?![\w])"),
-    # "Stem. II. rest", "Stem - II: rest", "Stem (II)", "Stem, III"
-    re.compile(rf"^(?P<stem>.+?)(?:[.,:;–—(]|\s-)\s*(?P<part>{_ROMAN})\)?(?:\s*[.,:;–—-]|$)"),
-    # "Stem II: rest", "Stem II. rest"
-    re.compile(rf"^(?P<stem>.+?)\s(?P<part>{_ROMAN})\s?[.:]\s"),
-)
-_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +25,6 @@ class _Part:
     def is_beside(self, other: _Part) -> bool:
         """Whether the two can be of one series, whose stem they share."""
         return self.number != other.number and bool(self.surnames & other.surnames)
-
-
-def part_of(title: str) -> tuple[str, int] | None:
-    """(what the titles of the series share, folded; the number of the part) of a title for people; None where it says
-    of no part."""
-    for pattern in _PARTS:
-        if match := pattern.search(title):
-            words = fold_name(match["stem"])
-            number = _number(match["part"])
-            if len(words) >= FEWEST_WORDS and number:
-                return " ".join(words), number
-    return None
 
 
 def series_queries(papers: Iterable[StoredPaper], n: int) -> QuerySet:
@@ -75,11 +50,3 @@ def _queries(parts: Sequence[_Part]) -> list[Query]:
         if others:
             made.append(Query(id=part.id, text=plain(part.title), relevant=others, left_out=(part.id,)))
     return made
-
-
-def _number(part: str) -> int:
-    """Of a part in Arabic or in Roman numerals."""
-    if part.isdigit():
-        return int(part)
-    values = [_VALUES[c] for c in part]
-    return sum(-v if v < max(values[i:]) else v for i, v in enumerate(values))

@@ -74,6 +74,7 @@ def study(
     modes: Sequence[Mode] = tuple(Mode),
     n_worst: int = 10,
     notes: Sequence[str] = (),
+    near_duplicates: float | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Evaluation:
     """`evaluate`, and what `also` asks for.
@@ -81,7 +82,10 @@ def study(
     Raises as that does; OptionError where a weight is to be chosen and no entry has vectors and words.
     """
     seen = _Seen(also, modes)
-    found = evaluate(entries, papers, sets, modes=modes, n_worst=n_worst, notes=notes, also=seen, progress=progress)
+    found = evaluate(
+        entries, papers, sets, modes=modes, n_worst=n_worst, notes=notes, near_duplicates=near_duplicates, also=seen,
+        progress=progress,
+    )  # fmt: skip
     if also.n_papers is not None:
         said = f"{MEASURE} at other sizes of the corpus: {BM25_NOTE}"
         found = replace(found, sizes=tuple(seen.sizes(also.n_papers, entries[0].name)), notes=(*found.notes, said))

@@ -20,6 +20,8 @@ Number = tuple[float, float | None, float | None]
 def more_tables(found: Evaluation) -> list[Table]:
     """Those that there is something for."""
     made = []
+    if found.alike_changes:
+        made.append(_alike_table(found))
     if found.sizes:
         made.append(_size_table(found))
     if found.choices:
@@ -27,6 +29,26 @@ def more_tables(found: Evaluation) -> list[Table]:
     if found.costs:
         made.append(_cost_table(found))
     return made
+
+
+def _alike_table(found: Evaluation) -> Table:
+    columns = (
+        Column("queries"),
+        Column("mode"),
+        Column("entry"),
+        Column("n_with", "have some"),
+        Column("n_changed", "rank changed"),
+        Column("mrr_without", f"{QUALITY} without"),
+        Column("mrr_with", "with"),
+    )
+    rows = tuple(
+        (of.queries, of.mode, of.entry, of.n_with, of.n_changed, of.mrr_without, of.mrr_with)
+        for of in found.alike_changes
+    )
+    alike = found.alike
+    about = "" if alike is None else f" of {alike.min_cosine:g} under {alike.entry}, or of the same title,"
+    centred = ", about the mean of the papers" if alike is not None and alike.is_centered else ""
+    return Table(columns, rows, f"Near-duplicates{about} count as the right paper in all figures{centred}.")
 
 
 def best_figure(found: Evaluation, entry: str) -> Figures | None:
@@ -146,6 +168,10 @@ def signed(value: Interval) -> str:
 
 def numbers(found: Evaluation) -> Iterator[tuple[tuple[Any, ...], Number]]:
     """(of, queries, mode, entry, base, measure, n_queries) of each number, for the long form."""
+    for change in found.alike_changes:
+        of_set = ("near-duplicates", change.queries, change.mode, change.entry, None)
+        yield (*of_set, f"{QUALITY} without", change.n_queries), (change.mrr_without, None, None)
+        yield (*of_set, "ranks changed", change.n_queries), (float(change.n_changed), None, None)
     for of in found.sizes:
         for point in of.curve.points:
             name = f"{of.curve.measure} of {point.n_papers} papers"
@@ -174,6 +200,7 @@ def to_dict(found: Evaluation) -> dict[str, Any]:
     """As JSON can have it."""
     n = found.n_papers_asked
     return {
+        **_alike_dict(found),
         "sizes": [
             {
                 "queries": of.queries,
@@ -188,6 +215,15 @@ def to_dict(found: Evaluation) -> dict[str, Any]:
         "hybrid": [choice.as_dict() for choice in found.choices],
         "costs": [cost.as_dict() | ({} if n is None else {"at": _projection(cost, n)}) for cost in found.costs],
     }
+
+
+def _alike_dict(found: Evaluation) -> dict[str, Any]:
+    """Only where near-duplicates count: else JSON stays as it was."""
+    if found.alike is None:
+        return {}
+    alike = found.alike
+    how = {"entry": alike.entry, "min_cosine": alike.min_cosine, "centered": alike.is_centered}
+    return {"near_duplicates": how | {"changes": [asdict(change) for change in found.alike_changes]}}
 
 
 def _projection(cost: Cost, n: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from embedsearch.server.keys import ENV, Keys
 from embedsearch.server.openapi import describe
 from embedsearch.server.options import ServeOptions
 from embedsearch.server.page import routes as page
+from embedsearch.server.page.day import DayFile
 
 
 def create_app(options: ServeOptions, *, engine: Engine | None = None) -> FastAPI:
@@ -39,6 +40,7 @@ def create_app(options: ServeOptions, *, engine: Engine | None = None) -> FastAP
     app.state.engine = engine or Engine(options)
     app.state.options = options
     app.state.keys = Keys(options.keys_file, os.environ.get(ENV))
+    app.state.day = DayFile(options.index)
     app.include_router(api.router)
     app.include_router(page.router)
     handle_failures(app)

@@ -60,6 +60,8 @@ class ServeOptions:
     """Whether reading needs no key although there are some."""
     insecure: bool = False
     """Whether another host than loopback may be served without keys."""
+    show_day: bool | None = None
+    """Whether the page shows the day's list, which tells what somebody likes; None: where no stranger can read."""
     allowed_hosts: tuple[str, ...] = ()
     """Names under which the server may be addressed, beside loopback's; () with keys: any."""
     log_format: str = "text"

@@ -105,8 +105,8 @@ class _Reading:
             remove(folder / papers.name)
             raise RecipeMismatch(
                 f"expected the {known.n_papers:,} papers that {folder} holds, from {known.corpus.source}, found"
-                f" others in {note.source}; put them beside with `embedsearch add`, replace them with --overwrite, or name"
-                " another --index"
+                f" others in {note.source}; put them beside with `embedsearch add`, replace them with --overwrite, or"
+                " name another --index"
             )
         else:
             generation = self.writer.begin(self._generation(number, papers, note, template))

@@ -62,7 +62,10 @@ class CatalogueFile:
         self.close()
 
     def _row_of(self, id: str) -> int | None:
-        found = self._db.execute("SELECT row FROM papers WHERE id = ?", (id,)).fetchone()
+        try:
+            found = self._db.execute("SELECT row FROM papers WHERE id = ?", (id,)).fetchone()
+        except UnicodeEncodeError:  # of a lone surrogate, which no stored text holds
+            return None
         return found[0] if found else None
 
     def _delete(self, row: int) -> None:

@@ -9,23 +9,36 @@ from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
+from embedsearch.corpus import normal_id
 from embedsearch.errors import OptionError, OverLimit
-from embedsearch.search import Mode, Sort
+from embedsearch.search import Combine, Mode, Sort
 from embedsearch.server.options import Limits
 from embedsearch.server.schemas import MAX_FILTER, MAX_FILTERS, MAX_ID
 from embedsearch.store.filters import Filters
 
 K: Final = 10
 """Papers at first."""
+DAY_K: Final = 50
+"""Of the day's list."""
 STEPS: Final = (10, 25, 50, 100, 200, 500, 1000)
+MAX_LIKED: Final = 20
+"""Papers that one address may carry: it stays short enough for a mail and for any proxy."""
+DAY: Final = "/today"
+"""Where the day's list stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """What is asked for. `q` is None where nobody asked yet; a query goes before `like`."""
+    """What is asked for. `q` is None where nobody asked yet.
+
+    `like` are the papers that were chosen, in normal form, each once. Beside a query, or on the day's list (`is_day`),
+    they are only carried along; alone they are what is asked for.
+    """
 
     q: str | None = None
-    like: str | None = None
+    like: tuple[str, ...] = ()
+    combine: Combine = Combine.NEAREST
+    is_day: bool = False
     mode: Mode = Mode.HYBRID
     categories: tuple[str, ...] = ()
     since: str = ""
@@ -37,7 +50,12 @@ class Address:
     @property
     def asks(self) -> bool:
         """Whether there is something to search for."""
-        return self.q is not None or self.like is not None
+        return self.q is not None or self.asks_alike
+
+    @property
+    def asks_alike(self) -> bool:
+        """Whether papers like the chosen ones are asked for."""
+        return bool(self.like) and self.q is None and not self.is_day
 
     @property
     def filters(self) -> Filters | None:
@@ -58,8 +76,9 @@ class Address:
         pairs: list[tuple[str, str]] = []
         if new.q is not None:
             pairs.append(("q", new.q))
-        elif new.like is not None:
-            pairs.append(("like", new.like))
+        pairs += [("like", id) for id in new.like]
+        if new.combine is not Combine.NEAREST:
+            pairs.append(("combine", new.combine.value))
         if new.mode is not Mode.HYBRID:
             pairs.append(("mode", new.mode.value))
         pairs += [("category", category) for category in new.categories]
@@ -67,24 +86,28 @@ class Address:
         pairs += [("author", author) for author in new.authors]
         if new.sort is not Sort.SCORE:
             pairs.append(("sort", new.sort.value))
-        if new.k != K:
+        if new.k != (DAY_K if new.is_day else K):
             pairs.append(("k", str(new.k)))
-        return f"/?{urlencode(pairs, errors='replace')}" if pairs else "/"
+        path = DAY if new.is_day else "/"
+        return f"{path}?{urlencode(pairs, errors='replace')}" if pairs else path
 
 
 def read_address(given: QueryParams, limits: Limits) -> Address:
     """The state that an address means; parameters that are not ours are left alone, empty ones mean nothing.
 
+    `go=like` is what the button below the hits sends: the chosen papers go before the query then.
+
     Raises OptionError for a value that is none, OverLimit for more or longer ones than are taken.
     """
-    q, like = given.get("q"), _short("id", given.get("like", "").strip(), MAX_ID)
+    q, like = given.get("q"), _liked(given)
     if q is not None and len(q) > limits.text:
         raise OverLimit(f"expected a query of at most {limits.text:,} characters, found {len(q):,}")
-    if like and not (q or "").strip():
+    if like and (given.get("go") == "like" or not (q or "").strip()):
         q = None
     return Address(
         q=q,
-        like=like if q is None and like else None,
+        like=like,
+        combine=_one_of(Combine, given.get("combine", "")) or Combine.NEAREST,
         mode=_one_of(Mode, given.get("mode", "")) or Mode.HYBRID,
         categories=_words(given, "category"),
         since=_word(given, "since"),
@@ -95,9 +118,22 @@ def read_address(given: QueryParams, limits: Limits) -> Address:
     )
 
 
+def read_day_address(given: QueryParams, limits: Limits) -> Address:
+    """That of the day's list: which papers are chosen, and how many are shown. Raises what `read_address` raises."""
+    return Address(is_day=True, like=_liked(given), k=_number(given.get("k", ""), limits.k, DAY_K))
+
+
 def next_k(k: int, limit: int) -> int | None:
     """How many papers to show after k; None where k is the most."""
     return min(next((step for step in STEPS if step > k), limit), limit) if k < limit else None
+
+
+def _liked(given: QueryParams) -> tuple[str, ...]:
+    asked = (normal_id(_short("id", id, MAX_ID)).id for id in given.getlist("like"))
+    like = tuple(dict.fromkeys(id for id in asked if id))
+    if len(like) > MAX_LIKED:
+        raise OverLimit(f"expected at most {MAX_LIKED} chosen papers, found {len(like)}")
+    return like
 
 
 def _word(given: QueryParams, name: str) -> str:
@@ -126,9 +162,9 @@ def _one_of(kind: Any, value: str) -> Any:
     return kind(value)
 
 
-def _number(value: str, limit: int) -> int:
+def _number(value: str, limit: int, usual: int = K) -> int:
     if not value.strip():
-        return min(K, limit)
+        return min(usual, limit)
     if not (value.isascii() and value.isdigit() and len(value) < 10 and int(value) >= 1):
         raise OptionError(f"expected k from 1 to {limit:,}, found {value[:50]!r}")
     if int(value) > limit:

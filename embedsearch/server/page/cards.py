@@ -31,6 +31,17 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Liked:
+    """A chosen paper; `number` is its own on this page, `href` searches for it, `off` is the page without it."""
+
+    number: int
+    id: str
+    title: Markup
+    href: str
+    off: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """A hit; `excerpt` and `abstract` have the sentence that answers in <mark>. An abstract that the excerpt has all of
     is ""."""
@@ -54,15 +65,36 @@ class Card:
     pdf: str | None
     alike: str
     bibtex: str
+    key: str
+    """The id that chooses it."""
+    is_chosen: bool
+    near: Liked | None
+    """The chosen paper that it is nearest to, where there are several."""
 
 
-def make_cards(result: SearchResult, address: Address) -> tuple[Card, ...]:
-    """The hits of a result, with links from `address`."""
+def make_liked(papers: Sequence[Paper], address: Address) -> tuple[Liked, ...]:
+    """The chosen papers in the order of the address, those that are not there left out."""
+    return tuple(
+        Liked(
+            number=number,
+            id=paper.id,
+            title=title_of(paper),
+            href=address.href(q=paper.id, k=K),
+            off=address.href(like=tuple(id for id in address.like if id != paper.id), k=K),
+        )
+        for number, paper in enumerate(papers, 1)
+    )
+
+
+def make_cards(result: SearchResult, address: Address, liked: Sequence[Liked] = ()) -> tuple[Card, ...]:
+    """The hits of a result, with links from `address`; `liked` are the chosen papers that they are like."""
     best = max((hit.score for hit in result.hits), default=0.0)
-    return tuple(_card(hit, result.mode, best, address) for hit in result.hits)
+    near = {one.id: one for one in liked} if len(liked) > 1 else {}
+    return tuple(make_card(hit, result.mode, best, address, near.get(hit.like or "")) for hit in result.hits)
 
 
-def _card(hit: Hit, mode: str, best: float, address: Address) -> Card:
+def make_card(hit: Hit, mode: str, best: float, address: Address, near: Liked | None = None) -> Card:
+    """One hit; `best` is the highest score of its list, `near` the chosen paper that it is nearest to."""
     abstract = prose(hit.paper.abstract)
     excerpt, whole = _excerpt(abstract, hit.sentence), _marked(abstract, hit.sentence)
     url = arxiv_url(hit.id)
@@ -84,8 +116,11 @@ def _card(hit: Hit, mode: str, best: float, address: Address) -> Card:
         categories=_categories(hit.categories, address),
         arxiv=url,
         pdf=url.replace("/abs/", "/pdf/", 1) if url else None,
-        alike=Address(like=hit.id).href(),
+        alike=Address(like=(hit.id,)).href(),
         bibtex=f"/page/bibtex/{quote(hit.id, safe='/')}",
+        key=hit.id,
+        is_chosen=hit.id in address.like,
+        near=near,
     )
 
 

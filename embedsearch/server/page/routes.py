@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
-from embedsearch.errors import EmbedsearchError, OverLimit, Overloaded, QueryError
-from embedsearch.records import Paper, SearchResult
+from embedsearch.errors import EmbedsearchError, OverLimit, Overloaded
 from embedsearch.render.bibtex import to_bibtex
 from embedsearch.server.auth import reader
-from embedsearch.server.engine import Engine
-from embedsearch.server.options import ServeOptions
-from embedsearch.server.page.address import Address, read_address
+from embedsearch.server.options import Limits
+from embedsearch.server.page.address import Address, read_address, read_day_address
 from embedsearch.server.page.errors import error_view
 from embedsearch.server.page.files import files
+from embedsearch.server.page.states import (
+    RENDERING,
+    State,
+    day_of,
+    engine_of,
+    has_day,
+    of_the_day,
+    options_of,
+    searched,
+)
 from embedsearch.server.page.templating import rendered
-from embedsearch.server.page.view import COUNTED, IndexLine, View, chips, index_line, view_of
+from embedsearch.server.page.view import IndexLine, View, index_line
 from embedsearch.server.problems import RETRY_AFTER, status_of
 from embedsearch.server.schemas import MAX_ID
 
 router = APIRouter(include_in_schema=False)
-
-RENDERING: Final = ThreadPoolExecutor(2, thread_name_prefix="page")
-"""Many papers take seconds to write: not in the event loop, nor in so many threads that it would have to wait."""
 
 SECURITY: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -44,18 +48,49 @@ SECURITY: Final[Mapping[str, str]] = {
 }
 
 
+LOCKED: Final = View(address=Address(), heading="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A page: how its address is read, and what it shows."""
+
+    read: Callable[[QueryParams, Limits], Address]
+    show: Callable[[Request, Address], Awaitable[State]]
+
+
+SEARCH: Final = Kind(read=read_address, show=searched)
+DAY: Final = Kind(read=read_day_address, show=of_the_day)
+
+
 @router.get("/")
 async def page(request: Request) -> Response:
     """The whole page; without its results where those need a key, which only a script can send."""
-    if request.app.state.keys.required and not _options(request).public_read:
-        return await _response(request, "locked.html", lambda: View(address=Address(), heading=""))
-    return await _shown(request, "page.html")
+    if "go" in request.query_params and (proper := _proper(request)) is not None:
+        return RedirectResponse(proper, 303, headers={**SECURITY, "Cache-Control": "no-store"})
+    if _is_locked(request):
+        return await _response(request, "locked.html", lambda: LOCKED)
+    return await _shown(request, "page.html", SEARCH)
 
 
 @router.get("/page/results", dependencies=[Depends(reader)])
 async def results(request: Request) -> Response:
     """What stands below the search box, for the page's script."""
-    return await _shown(request, "view.html")
+    return await _shown(request, "view.html", SEARCH)
+
+
+@router.get("/today")
+async def today(request: Request) -> Response:
+    """The day's list, as the whole page."""
+    if _is_locked(request):
+        return await _response(request, "locked.html", lambda: LOCKED)
+    return await _shown(request, "page.html", DAY)
+
+
+@router.get("/page/today", dependencies=[Depends(reader)])
+async def today_below(request: Request) -> Response:
+    """The day's list, as it stands below the search box."""
+    return await _shown(request, "view.html", DAY)
 
 
 @router.get("/page/bibtex/{id:path}", dependencies=[Depends(reader)])
@@ -63,7 +98,7 @@ async def bibtex(request: Request, id: str) -> Response:
     """The BibTeX entry of a paper."""
     if len(id) > MAX_ID:
         raise OverLimit(f"expected an id of at most {MAX_ID:,} characters, found {len(id):,}")
-    answer = await _engine(request).paper(id)
+    answer = await engine_of(request).paper(id)
     headers = {**SECURITY, "X-Index-Generation": str(answer.generation), "Cache-Control": "private, no-cache"}
     return PlainTextResponse(to_bibtex([answer.value.paper]), headers=headers)
 
@@ -79,68 +114,37 @@ async def static(name: str, v: str = "") -> Response:
     return Response(file.content, media_type=file.media_type, headers=headers)
 
 
-def _engine(request: Request) -> Engine:
-    engine: Engine = request.app.state.engine
-    return engine
+def _is_locked(request: Request) -> bool:
+    return request.app.state.keys.required and not options_of(request).public_read
 
 
-def _options(request: Request) -> ServeOptions:
-    options: ServeOptions = request.app.state.options
-    return options
-
-
-async def _shown(request: Request, template: str) -> Response:
-    """The state that the request's address means, or what was wrong with it."""
-    limits = _options(request).limits
-    address = Address(q=request.query_params.get("q", "")[: limits.text] or None)  # at least that is not lost
+def _proper(request: Request) -> str | None:
+    """The address of the state that a button of the form means, as links have it; None for what is none."""
     try:
-        address = read_address(request.query_params, limits)
-        searcher = _engine(request).searcher
-        found = await _found(request, address)
+        return read_address(request.query_params, options_of(request).limits).href()
+    except EmbedsearchError:  # which is shown where it stands
+        return None
+
+
+async def _shown(request: Request, template: str, kind: Kind) -> Response:
+    """The state that the request's address means, or what was wrong with it."""
+    options = options_of(request)
+    address = Address(q=request.query_params.get("q", "")[: options.limits.text] or None)  # at least that is not lost
+    try:
+        address = kind.read(request.query_params, options.limits)
+        state = await kind.show(request, address)
     except EmbedsearchError as error:
-        failed, status = error_view(error, address), status_of(error)
+        failed, status = error_view(error, address, hidden=options.index), status_of(error)
         headers = {"Retry-After": str(getattr(error, "retry_after", RETRY_AFTER))} if status == 503 else {}
         return await _response(request, template, lambda: failed, index=_index(request), status=status, headers=headers)
-    if found is None:
-        headers = {"X-Index-Generation": str(searcher.generation.number)}
-        home = View(address=address, heading="", chips=chips(address))
-        return await _response(request, template, lambda: home, index=_index(request), headers=headers)
-    headers = {"X-Index-Generation": str(found.generation)}
-    make = partial(view_of, found.value, address, limit=limits.k, liked=found.liked)
-    return await _response(request, template, make, index=_index(request), headers=headers)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """What answers a request; `liked` is the paper that the others are to be like."""
-
-    value: SearchResult
-    generation: int
-    liked: Paper | None = None
-
-
-async def _found(request: Request, address: Address) -> _Found | None:
-    """None where nothing is asked."""
-    engine = _engine(request)
-    if address.like is not None:
-        paper = (await engine.paper(address.like)).value.paper
-        alike = await engine.similar_to(
-            address.like, k=address.k, filters=address.filters, sort=address.sort, n_counted=COUNTED
-        )
-        return _Found(value=alike.value, generation=alike.generation, liked=paper)
-    if address.q is None:
-        return None
-    if not address.q.strip():
-        raise QueryError("expected words to search for, found an empty query")
-    answer = await engine.search(
-        [address.q], k=address.k, mode=address.mode, filters=address.filters, sort=address.sort, n_counted=COUNTED
-    )
-    return _Found(value=answer.value[0], generation=answer.generation)
+    headers = {"X-Index-Generation": str(state.generation)}
+    index = _index(request)
+    return await _response(request, template, state.make, index=index, status=state.status, headers=headers)
 
 
 def _index(request: Request) -> IndexLine | None:
     try:
-        searcher = _engine(request).searcher
+        searcher = engine_of(request).searcher
     except Overloaded:  # none is open yet, which is what the page is about then
         return None
     return index_line(searcher.generation, has_encoder=searcher.has_encoder)
@@ -155,10 +159,13 @@ async def _response(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    max_text = _options(request).limits.text
+    max_text = options_of(request).limits.text
+
+    day = day_of(request) if index is not None and has_day(request) else None
 
     def render() -> str:
-        return rendered(template, view=make(), index=index, max_text=max_text)
+        known = replace(index, has_day=day.read() is not None) if index is not None and day is not None else index
+        return rendered(template, view=make(), index=known, max_text=max_text)
 
     content = await asyncio.get_running_loop().run_in_executor(RENDERING, render)
     return HTMLResponse(content, status, headers={**SECURITY, "Cache-Control": "private, no-cache", **(headers or {})})

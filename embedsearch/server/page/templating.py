@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from embedsearch.search import Sort
+from embedsearch.server.page.address import MAX_LIKED
 from embedsearch.server.page.files import files
 from embedsearch.server.page.view import EXAMPLES, MODES
 
@@ -23,7 +24,9 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals.update(files=files(), modes=MODES, examples=EXAMPLES, best=Sort.SCORE, newest=Sort.DATE)
+    environment.globals.update(
+        files=files(), modes=MODES, examples=EXAMPLES, max_liked=MAX_LIKED, best=Sort.SCORE, newest=Sort.DATE
+    )
     return environment
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from markupsafe import Markup
-
-from embedsearch.records import Facets, Paper, SearchResult
-from embedsearch.search import Mode
-from embedsearch.server.page.address import Address, K, next_k
-from embedsearch.server.page.cards import Card, Link, make_cards, readable_date, title_of
+from embedsearch.records import Paper, SearchResult
+from embedsearch.search import Combine, Mode
+from embedsearch.server.page.address import DAY_K, Address, next_k
+from embedsearch.server.page.cards import Card, Liked, Link, make_cards, make_liked, readable_date
+from embedsearch.server.page.narrowing import Bar, Choice, bars_of, categories_of, chips, years_of
 from embedsearch.server.page.visible import visible
 from embedsearch.server.public_names import public_name
 from embedsearch.store.manifest import Generation
+
+if TYPE_CHECKING:
+    from embedsearch.server.page.day import Day
 
 COUNTED: Final = 200
 """Categories and years are counted among so many of the best papers."""
@@ -28,6 +30,7 @@ MODES: Final = (
     (Mode.DENSE, "Meaning", "by meaning"),
     (Mode.KEYWORD, "Words", "by words"),
 )
+COMBINES: Final = ((Combine.NEAREST, "any of them"), (Combine.MEAN, "their mean"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,8 @@ class IndexLine:
     generation: int
     date: str
     has_encoder: bool
+    has_day: bool = False
+    """Whether there is a day's list, for those who ask."""
 
     @property
     def percent(self) -> int:
@@ -54,33 +59,24 @@ class IndexLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A filter to choose, with how many of the counted papers it leaves."""
+class Way:
+    """One of a few ways to see the same."""
 
     text: str
-    n: int
     href: str
     is_on: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """A year in the drawing of all years; lengths are in units of its width and height, 100 by 24."""
-
-    x: float
-    width: float
-    height: float
-    is_on: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A state of the page. `about` is the title of the paper that others are like; `error` is a sentence."""
+    """A state of the page. `liked` are the papers that the hits are like; `missing` and `error` are sentences."""
 
     address: Address
     heading: str
     cards: tuple[Card, ...] = ()
-    about: Markup | None = None
+    liked: tuple[Liked, ...] = ()
+    missing: str = ""
+    combines: tuple[Way, ...] = ()
     mode: str = ""
     categories: tuple[Choice, ...] = ()
     years: tuple[Choice, ...] = ()
@@ -89,13 +85,32 @@ class View:
     n_counted: int = 0
     chips: tuple[Link, ...] = ()
     more: Link | None = None
+    day: Day | None = None
     error: str = ""
     hint: str = ""
 
     @property
+    def title(self) -> str:
+        """What the browser's window is called, beside the name of the program."""
+        return "Today’s list" if self.address.is_day else (self.address.q or "")[:80]
+
+    @property
+    def day_href(self) -> str:
+        """Where the day's list is; what is chosen goes along."""
+        return Address(is_day=True, like=self.address.like, k=DAY_K).href()
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The chosen papers that stand nowhere on the page; the others have boxes there."""
+        shown = {card.key for card in self.cards}
+        return tuple(id for id in self.address.like if id not in shown)
+
+    @property
     def said(self) -> str:
         """What a screen reader says when this is shown."""
-        return self.error or (f"{self.heading}, {self.mode}" if self.address.asks else "")
+        if self.error or self.day is not None:
+            return self.error or self.heading
+        return f"{self.heading}, {self.mode}" if self.address.asks else ""
 
 
 def index_line(generation: Generation, *, has_encoder: bool) -> IndexLine:
@@ -110,20 +125,26 @@ def index_line(generation: Generation, *, has_encoder: bool) -> IndexLine:
     )
 
 
-def view_of(result: SearchResult, address: Address, *, limit: int, liked: Paper | None = None) -> View:
-    """A result. `limit` is the greatest k, `liked` the paper that the others are like."""
+def view_of(
+    result: SearchResult, address: Address, *, limit: int, liked: Sequence[Paper] = (), missing: str = ""
+) -> View:
+    """A result. `limit` is the greatest k, `liked` the papers that the others are like, `missing` says which are not
+    among them."""
     n = len(result.hits)
+    chosen = make_liked(liked, address)
     following = next_k(address.k, limit) if n == address.k else None
     facets = result.facets
-    bars, span = _bars(facets, address)
+    bars, span = bars_of(facets, address)
     return View(
         address=address,
         heading=_heading(n, address),
-        cards=make_cards(result, address),
-        about=title_of(liked) if liked else None,
+        cards=make_cards(result, address, chosen),
+        liked=chosen,
+        missing=missing,
+        combines=_combines(address) if len(chosen) > 1 else (),
         mode=next(words for mode, _, words in MODES if mode.value == result.mode),
-        categories=_categories(facets, address),
-        years=_years(facets, address),
+        categories=categories_of(facets, address),
+        years=years_of(facets, address),
         bars=bars,
         span=span,
         n_counted=facets.n_counted if facets else 0,
@@ -132,82 +153,23 @@ def view_of(result: SearchResult, address: Address, *, limit: int, liked: Paper 
     )
 
 
+def left_out(ids: Sequence[str]) -> str:
+    """What is said of chosen papers that are not there."""
+    if not ids:
+        return ""
+    those = f"{len(ids)} chosen papers are" if len(ids) > 1 else "One chosen paper is"
+    return visible(f"{those} not in this index, and left out: {', '.join(ids)}")
+
+
+def _combines(address: Address) -> tuple[Way, ...]:
+    return tuple(
+        Way(text=text, href=address.href(combine=combine), is_on=combine is address.combine)
+        for combine, text in COMBINES
+    )
+
+
 def _heading(n: int, address: Address) -> str:
     if not n:
         return "No paper answers this"
     best = "The best" if n == address.k else "All"
     return f"{best} {n} papers" if n > 1 else "One paper"
-
-
-def _categories(facets: Facets | None, address: Address) -> tuple[Choice, ...]:
-    found = facets.categories if facets else ()
-    on = {category.casefold() for category in address.categories}
-    return tuple(
-        Choice(
-            text=visible(name),
-            n=n,
-            href=address.href(categories=() if name.casefold() in on else (name,), k=K),
-            is_on=name.casefold() in on,
-        )
-        for name, n in found
-        if name
-    )
-
-
-def _years(facets: Facets | None, address: Address) -> tuple[Choice, ...]:
-    found = sorted(facets.years, reverse=True) if facets else []
-    return tuple(
-        Choice(
-            text=year,
-            n=n,
-            href=address.href(since="", until="", k=K)
-            if year == address.year
-            else address.href(since=year, until=year, k=K),
-            is_on=year == address.year,
-        )
-        for year, n in found
-        if len(year) == 4 and year.isdigit()
-    )
-
-
-def _bars(facets: Facets | None, address: Address) -> tuple[tuple[Bar, ...], tuple[str, str]]:
-    counts = {int(year): n for year, n in facets.years if len(year) == 4 and year.isdigit()} if facets else {}
-    if len(counts) < 3 or max(counts) - min(counts) > 150:
-        return (), ("", "")
-    last, most = max(counts), max(counts.values())
-    first = min(min(counts), last - 9)  # a few years alone would make towers
-    step = 100 / (last - first + 1)
-    bars = (
-        Bar(
-            x=round((year - first) * step, 2),
-            width=round(0.78 * step, 2),
-            height=round(24 * counts.get(year, 0) / most, 2),
-            is_on=str(year) == address.year,
-        )
-        for year in range(first, last + 1)
-    )
-    return tuple(bars), (str(first), str(last))
-
-
-def chips(address: Address) -> tuple[Link, ...]:
-    """The filters that are on; each link is the page without it."""
-    found = [
-        Link(text=visible(name), href=address.href(categories=_without(address.categories, name), k=K))
-        for name in address.categories
-    ]
-    if address.year:
-        found.append(Link(text=address.year, href=address.href(since="", until="", k=K)))
-    else:
-        if address.since:
-            found.append(Link(text=f"from {visible(address.since)}", href=address.href(since="", k=K)))
-        if address.until:
-            found.append(Link(text=f"until {visible(address.until)}", href=address.href(until="", k=K)))
-    found += [
-        Link(text=visible(name), href=address.href(authors=_without(address.authors, name), k=K))
-        for name in address.authors
-    ]
-    return tuple(found)
-
-
-def _without(names: Sequence[str], name: str) -> tuple[str, ...]:
-    return tuple(other for other in names if other != name)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from embedsearch.duplicates.groups import near_duplicates, uncrowded
+from embedsearch.duplicates.links import Groups
 from embedsearch.encoders import Compute, ModelSpec, Role
 from embedsearch.encoders.folder import Model, check_extras, read_model
 from embedsearch.encoders.services import is_service
 from embedsearch.encoders.transformer import TransformerEncoder
 from embedsearch.errors import CorpusError, EncoderError
 from embedsearch.records import Paper
-from embedsearch.training.contrastive.duplicates import Groups, near_duplicates, uncrowded
 from embedsearch.training.contrastive.guards import Trial, guards, held_out_trial
 from embedsearch.training.contrastive.options import ContrastiveOptions
 from embedsearch.training.contrastive.pairs import Pair, PairKind, abstract_of, make_pairs, title_key, title_of

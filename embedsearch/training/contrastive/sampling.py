@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from embedsearch.training.contrastive.duplicates import Groups
+from embedsearch.duplicates.links import Groups
 from embedsearch.training.contrastive.pairs import Pair
 
 

@@ -17,8 +17,8 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from transformers import PrinterCallback
 
+from embedsearch.duplicates.links import Groups
 from embedsearch.encoders.loading import quiet
-from embedsearch.training.contrastive.duplicates import Groups
 from embedsearch.training.contrastive.options import ContrastiveOptions
 from embedsearch.training.contrastive.pairs import Pair
 from embedsearch.training.contrastive.sampling import batches_apart, largest_batch

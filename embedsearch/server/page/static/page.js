@@ -11,6 +11,8 @@
   const wide = window.matchMedia("(min-width: 60.01rem)");
   const KEY = "embedsearch-key";
   const NAME = document.title.split(" – ").pop();
+  const FRAGMENTS = { "/": "/page/results", "/today": "/page/today" };  // of each page, what stands below the box
+  const USUAL = { mode: "hybrid", sort: "score", combine: "nearest" };
   let under_way = null;
   let tried = false;
 
@@ -56,13 +58,13 @@
   }
 
   // Show the state that an address means. Resolves to whether it is shown.
-  async function show(search) {
+  async function show(path, search) {
     if (under_way) under_way.abort();
     const mine = under_way = new AbortController();
     main.classList.add("busy");
     main.setAttribute("aria-busy", "true");
     try {
-      const answer = await ask(`/page/results${search}`, mine.signal);
+      const answer = await ask(`${FRAGMENTS[path]}${search}`, mine.signal);
       const text = await answer.text();
       if (mine !== under_way) return false;
       if (answer.status === 401) { askForKey(); return false; }
@@ -94,30 +96,91 @@
     if (keyForm) keyForm.hidden = true;
     document.getElementById("index").textContent = fresh.dataset.index;
     modes.hidden = modes.disabled = "wordsOnly" in fresh.dataset;
+    matchDay(fresh);
     document.body.className = fresh.dataset.kind === "home" ? "home" : "asked";
     document.title = fresh.dataset.title ? `${fresh.dataset.title} – ${NAME}` : NAME;
     said.textContent = fresh.dataset.said;
     prepare(open);
   }
 
+  // The link to the day's list: there where the index has one, and who asks may see it.
+  function matchDay(fresh) {
+    const day = document.getElementById("day");
+    day.parentElement.hidden = !("day" in fresh.dataset);
+    if (location.pathname === day.pathname) day.setAttribute("aria-current", "page");
+    else day.removeAttribute("aria-current");
+  }
+
   function prepare(open) {
     const filters = document.getElementById("filters");
     if (filters) filters.open = wide.matches || Boolean(open);
+    count();
+  }
+
+  // ---- chosen papers: in the address, so that it can be shared, and in the form ------------------------------------
+
+  const chosen = () => [...new Set(new FormData(form).getAll("like"))];
+  const ticked = () => [...document.querySelectorAll(".choose input:checked")];
+
+  function count() {
+    const bar = document.getElementById("bar");
+    const ids = chosen();
+    const n = ids.length;
+    document.getElementById("day").search = new URLSearchParams(ids.map((id) => ["like", id]));
+    if (!bar) return;
+    bar.classList.toggle("on", "asked" in bar.dataset ? ticked().length > 0 : n > 0);
+    document.getElementById("n-chosen").textContent = `${n} chosen`;
+    bar.querySelector("button").textContent = n === 1 ? "Papers like this" : "Papers like these";
+  }
+
+  function choose(tick) {
+    if (under_way) { tick.checked = !tick.checked; return; }  // of hits that are about to go
+    const most = Number(document.getElementById("bar").dataset.most);
+    const full = tick.checked && chosen().length > most;
+    if (full) tick.checked = false;
+    count();
+    carry();
+    const words = document.getElementById("n-chosen");
+    if (full) words.textContent = `At most ${most} can be chosen`;
+    said.textContent = words.textContent;
+  }
+
+  function clear() {
+    const bar = document.getElementById("bar");
+    const last = ticked().pop();
+    ticked().forEach((tick) => { tick.checked = false; });
+    if (!("asked" in bar.dataset)) view().querySelectorAll('input[type="hidden"][name="like"]').forEach((field) => field.remove());
+    count();
+    carry();
+    said.textContent = "No paper chosen";
+    (last || main).focus({ preventScroll: true });  // the link that had the focus is gone
+  }
+
+  // The address and the links of this page with what is chosen. Where it is asked for, the address goes with the hits.
+  function carry() {
+    const ids = chosen();
+    const withThem = (address) => {
+      address.searchParams.delete("like");
+      ids.forEach((id) => address.searchParams.append("like", id));
+      return address.pathname + address.search + address.hash;
+    };
+    if (!("asked" in document.getElementById("bar").dataset)) history.replaceState(history.state, "", withThem(new URL(location)));
+    for (const link of view().querySelectorAll('a[href^="/"]:not([data-own])')) {
+      if (link.pathname in FRAGMENTS) link.setAttribute("href", withThem(new URL(link.href)));
+    }
   }
 
   // ---- the address -------------------------------------------------------------------------------------------------
 
   // What a form means, in the same few words as the links of the page.
-  function addressOf() {
+  function addressOf(alike) {
     const given = new FormData(form);
     const wanted = new URLSearchParams();
-    const q = String(given.get("q") || "").trim();
-    if (q) given.delete("like");
+    const q = alike ? "" : String(given.get("q") || "").trim();
     for (const [name, value] of given) {
-      const usual = (name === "mode" && value === "hybrid") || (name === "sort" && value === "score");
-      if (name === "q" ? q || !given.get("like") : value && !usual) wanted.append(name, name === "q" ? q : value);
+      if (name === "q" ? q || !given.get("like") : value && USUAL[name] !== value) wanted.append(name, name === "q" ? q : value);
     }
-    return `?${wanted}`;
+    return `/?${wanted}`;
   }
 
   function matchForm(search) {
@@ -127,13 +190,13 @@
     if (mode) mode.checked = true;
   }
 
-  async function go(search, { focus = "heading" } = {}) {
+  async function go(address, { focus = "heading" } = {}) {
     note();
-    const address = search === "?" || search === "" ? "/" : `/${search}`;
-    if (address === location.pathname + location.search) history.replaceState({ y: 0 }, "");
-    else history.pushState({ y: 0 }, "", address);
-    matchForm(search);
-    if (!(await show(search))) return;
+    const to = new URL(address.replace(/\?$/, ""), location.origin);
+    if (to.href === location.href) history.replaceState({ y: 0 }, "");
+    else history.pushState({ y: 0 }, "", to);
+    matchForm(to.search);
+    if (!(await show(to.pathname, to.search))) return;
     if (focus === "box" || focus === "heading") window.scrollTo(0, 0);
     document.getElementById(focus)?.focus({ preventScroll: focus === "heading" });
   }
@@ -150,14 +213,19 @@
   window.addEventListener("popstate", async (event) => {
     clearTimeout(noting); noting = 0;
     matchForm(location.search);
-    if (await show(location.search)) window.scrollTo(0, event.state?.y || 0);
+    if (await show(location.pathname, location.search)) window.scrollTo(0, event.state?.y || 0);
   });
 
   // ---- what people do ----------------------------------------------------------------------------------------------
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    go(addressOf(), { focus: event.submitter && !form.contains(event.submitter) ? "heading" : "box" });
+    const alike = event.submitter?.name === "go";
+    go(addressOf(alike), { focus: event.submitter && !form.contains(event.submitter) ? "heading" : "box" });
+  });
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches(".choose input")) choose(event.target);
   });
 
   form.addEventListener("change", (event) => {
@@ -168,9 +236,11 @@
     const link = event.target.closest?.("a");
     if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     if (link.classList.contains("bibtex")) { event.preventDefault(); copy(link); return; }
-    if (link.origin !== location.origin || link.pathname !== "/" || link.classList.contains("skip")) return;
+    if (link.origin !== location.origin || !(link.pathname in FRAGMENTS) || link.classList.contains("skip")) return;
     event.preventDefault();
-    await go(link.search, { focus: link.hash ? link.hash.slice(1) : link.search ? "heading" : "q" });
+    if (link.classList.contains("clear")) { clear(); return; }
+    const focus = link.hash ? link.hash.slice(1) : link.search || link.pathname !== "/" ? "heading" : "q";
+    await go(link.pathname + link.search, { focus });
   });
 
   async function copy(link) {
@@ -189,11 +259,16 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    const typing = event.target.matches("input, textarea, select");
+    const typing = event.target.matches("input:not([type=checkbox]), textarea, select");
     if (event.key === "/" && !typing) {
       event.preventDefault();
       box.focus();
       box.select();
+      return;
+    }
+    if (event.key === "Enter" && event.target.matches(".choose input")) {  // else it would search
+      event.preventDefault();
+      event.target.click();
       return;
     }
     const all = hits();
@@ -220,6 +295,7 @@
     if (event.key === "Enter" && abstract) abstract.open = !abstract.open;
     else if (event.key === "o") hit.querySelector(".title")?.click();
     else if (event.key === "m") hit.querySelector(".alike").click();
+    else if (event.key === "c") hit.querySelector(".choose input").click();
     else if (event.key === "Escape") box.focus();
     else return;
     event.preventDefault();
@@ -231,7 +307,7 @@
     keep(field.value.trim());
     field.value = "";
     tried = true;
-    if (await show(location.search)) box.focus();
+    if (await show(location.pathname, location.search)) box.focus();
   });
 
   // ---- at the start ------------------------------------------------------------------------------------------------
@@ -242,7 +318,7 @@
   prepare(false);
   if (view().dataset.kind === "locked") {
     matchForm(location.search);
-    storedKey() ? ((tried = true), show(location.search)) : askForKey();
+    storedKey() ? ((tried = true), show(location.pathname, location.search)) : askForKey();
   } else if (history.state?.y) {
     window.scrollTo(0, history.state.y);
   }

@@ -1,12 +1,13 @@
 """Near-duplicates by each kind of index: time, pairs, and what an approximate one misses.
 
     python -m benchmarks.duplicates --index indexes/real [--min-cosine 0.95 0.9 0.85] [--kinds flat ivf exact]
+        [--work DIR] [--synthetic N]
 
 With --synthetic N the vectors are N made ones (benchmarks.synthetic). One in fifty is another's near-duplicate, of a
 cosine anywhere from 0.85 to 1.
 
-The papers and vectors of the store are put into one store of each kind, in a temporary folder. Each is asked as
-`embedsearch duplicates` asks it, in a process that has everything loaded; the fastest of three, of more than 20,000
+The papers and vectors of the store are put into one store of each kind. Each is asked as
+`embedsearch duplicates` asks it (but that scans where papers are few), in a process that has all loaded; the fastest of three, of more than 20,000
 papers once. What all pairs have is the truth. At the end: the kinds of pairs at the lowest cosine.
 """
 
@@ -25,7 +26,7 @@ import numpy as np
 from benchmarks.synthetic import source
 from embedsearch.ann import AnnKind
 from embedsearch.build import BuildOptions, build_index
-from embedsearch.duplicates import Duplicates, find_duplicates
+from embedsearch.duplicates import Duplicates, find_duplicates, finding
 from embedsearch.scores import unit_rows
 from embedsearch.search.view import StoreView
 from embedsearch.store.space import Space
@@ -43,12 +44,15 @@ def main() -> None:
     parser.add_argument(
         "--kinds", nargs="+", default=["flat", "ivf", "exact"], choices=[kind.value for kind in AnnKind]
     )
+    parser.add_argument("--work", type=Path, help="Keeps the stores, for the next run. [default: a temporary folder]")
     parser.add_argument("--synthetic", type=int, metavar="N")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="embedsearch-") as temporary:
-        folder, corpus, space = Path(temporary), str(asked.index), Space.open(asked.index)
+        folder, corpus, space = asked.work or Path(temporary), str(asked.index), Space.open(asked.index)
+        folder.mkdir(parents=True, exist_ok=True)
         if asked.synthetic:
             corpus, space = _made(folder / "papers.jsonl", space, asked.synthetic)
+        finding.SCANNED_PAPERS = 0  # the index is asked however few papers there are
         views = {kind: _copy(corpus, space, folder / kind, AnnKind(kind)) for kind in asked.kinds}
         _compare(views, sorted(asked.min_cosine, reverse=True))
 

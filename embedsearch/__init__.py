@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from embedsearch.encoders import Compute, Encoder, ModelSpec, Pooling, Recipe, Role, open_encoder
     from embedsearch.errors import EmbedsearchError
     from embedsearch.records import Hit, Paper, SearchResult
-    from embedsearch.search import Mode, Searcher, Sort
+    from embedsearch.search import Combine, Mode, Searcher, Sort
     from embedsearch.store.filters import Filters
     from embedsearch.store.info import StoreInfo, store_info
     from embedsearch.store.space import Aligned, Space, align
@@ -37,6 +37,7 @@ _HOME = {
     "BuildOptions": "build",
     "BuildReport": "build",
     "Client": "client",
+    "Combine": "search",
     "Compute": "encoders",
     "EmbedsearchError": "errors",
     "Encoder": "encoders",
@@ -70,6 +71,7 @@ __all__ = [
     "BuildOptions",
     "BuildReport",
     "Client",
+    "Combine",
     "Compute",
     "EmbedsearchError",
     "Encoder",

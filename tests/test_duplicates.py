@@ -14,7 +14,16 @@ from fake_encoder import WORDS, FakeEncoder
 from embedsearch import update
 from embedsearch.ann import AnnKind, measuring
 from embedsearch.build import BuildOptions, build_index
-from embedsearch.duplicates import Duplicates, find_duplicates, links, near_duplicates, proposing, scan, uncrowded
+from embedsearch.duplicates import (
+    Duplicates,
+    find_duplicates,
+    finding,
+    links,
+    near_duplicates,
+    proposing,
+    scan,
+    uncrowded,
+)
 from embedsearch.duplicates.tally import Tally
 from embedsearch.errors import OptionError, StoreError
 from embedsearch.scores import Float32, cosines, unit_rows
@@ -33,9 +42,11 @@ def clustered(n: int, *, d: int = 24, seed: int = 0) -> Float32:
     return unit_rows(rows)
 
 
-def stored(folder: Path, vectors: Float32, *, ann: AnnKind = AnnKind.EXACT) -> StoreView:
+def stored(folder: Path, vectors: Float32, *, ann: AnnKind = AnnKind.EXACT, titles: Sequence[str] = ()) -> StoreView:
     """A store that has these vectors, float32, of papers whose ids are not in the order of the rows."""
     records = corpora.records(len(vectors))
+    for record, title in zip(records, titles, strict=False):
+        record |= {"title": title}
     papers = corpora.write(folder.with_suffix(".jsonl"), records)
     space = Space.of([record["id"] for record in records], vectors)
     options = BuildOptions(ann=ann, dtype="float32", shard_rows=100)
@@ -70,7 +81,13 @@ def groups_of(pairs: Sequence[tuple[float, str, str]]) -> set[frozenset[str]]:
     return set(group_of.values())
 
 
-@pytest.fixture(scope="module", params=["exact", "flat", "ivf"])
+@pytest.fixture(autouse=True)
+def ask_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few papers there are."""
+    monkeypatch.setattr(finding, "SCANNED_PAPERS", 0)
+
+
+@pytest.fixture(scope="module", params=["exact", "ivf"])
 def view(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> StoreView:
     return stored(tmp_path_factory.mktemp("duplicates") / request.param, clustered(N), ann=AnnKind(request.param))
 
@@ -104,6 +121,11 @@ def test_the_index_proposes_all_or_nearly_all_and_it_is_said(view: StoreView) ->
     assert found.is_exact or any("--exact looks at all pairs" in note for note in found.notes)
     assert set(pairs_of(found)) <= set(expected)
     assert found.n_pairs == len(found.pairs) >= (1 if found.is_exact else 0.95) * len(expected)
+
+
+def test_few_papers_are_scanned_whatever_the_index(view: StoreView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding, "SCANNED_PAPERS", N)
+    assert find_duplicates(view, min_cosine=0.85).is_exact
 
 
 def test_the_closest_n_are_kept_with_ties_in_the_order_of_ids(view: StoreView) -> None:
@@ -229,6 +251,28 @@ def test_a_store_without_vectors_is_refused_in_one_line(tmp_path: Path) -> None:
     found = find_duplicates(tmp_path / "i")
     assert found.n_papers == 4
     assert "4 of 8 papers have a vector so far; the others were not looked at" in found.notes
+
+
+@pytest.mark.parametrize("kind", ["exact", "ivf"])
+def test_papers_of_one_title_are_found_where_they_are_asked_for(kind: str, tmp_path: Path) -> None:
+    titles = ["Dust around stars", "DUST around: stars", "Dust around $stars$", "Erratum", "Erratum", *["A b c"] * 25]
+    vectors = unit_rows(np.random.default_rng(0).normal(size=(40, 16)))
+    vectors[1] = vectors[0]
+    view = stored(tmp_path / "i", vectors, ann=AnnKind(kind), titles=titles)
+    ids = view.catalogue.ids()
+    bare, found = find_duplicates(view), find_duplicates(view, same_title=True)
+    assert [set(pair.ids) for pair in bare.pairs] == [{ids[0], ids[1]}]
+    assert [set(pair.ids) for pair in found.pairs] == [{ids[0], ids[1]}, {ids[0], ids[2]}, {ids[1], ids[2]}]
+    assert (bare.n_by_title, found.n_by_title, found.n_pairs) == (0, 2, 3)
+    assert [list(group.ids) for group in found.groups] == [ids[:3]]
+    read = view.read(np.array([0, 2]))
+    assert found.pairs[1].cosine == found.pairs[2].cosine == float(cosines(read[0], read[1:])[0])
+    if kind == "ivf":  # what the index proposes for nobody, a title may
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(view.ann, "candidates", lambda queries, k, allowed: [np.array([5])] * len(queries))
+            assert find_duplicates(view, same_title=True).pairs == found.pairs
+    centred = find_duplicates(view, same_title=True, center=True)
+    assert (centred.n_pairs, centred.pairs[1].cosine == found.pairs[1].cosine) == (3, False)
 
 
 @pytest.mark.parametrize("kind", ["exact", "flat", "ivf"])

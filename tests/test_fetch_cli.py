@@ -51,6 +51,7 @@ def test_it_says_what_it_asks_for_and_what_came(server: OaiServer, tmp_path: Pat
     assert done.stderr.splitlines() == [
         f"papers.jsonl: {SET} of {server.url}, changed from 2026-01-01 to 2026-01-20. One request in 3 seconds.",
         "papers.jsonl: 4 papers, 1 deleted, changed from 2026-01-01 to 2026-01-20; 5 records in all.",
+        "Next: embedsearch build-index papers.jsonl, or embedsearch add papers.jsonl",
     ]
     assert len((tmp_path / "papers.jsonl").read_text().splitlines()) == 5
 

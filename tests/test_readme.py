@@ -29,11 +29,13 @@ ADDRESS = "http://127.0.0.1:8000"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the README's reader has: a dozen papers, under both names, and some queries."""
+    """What the README's reader has: a dozen papers, under both names, a few more, and some queries."""
     folder = tmp_path_factory.mktemp("reader")
     papers = "".join(sample_path().read_text(encoding="utf-8").splitlines(keepends=True)[:12])
     for name in ("papers.jsonl", "arxiv-metadata-oai-snapshot.json"):
         (folder / name).write_text(papers, encoding="utf-8")
+    more = sample_path().read_text(encoding="utf-8").splitlines(keepends=True)[12:18]
+    (folder / "more.jsonl").write_text("".join(more), encoding="utf-8")
     (folder / "queries.txt").write_text("dust\nspiral arms\n")
     return folder
 
@@ -74,16 +76,19 @@ def run_line(line: str, home: Path) -> None:
     before, _, command = line.rpartition("|")
     stdin = (home / shlex.split(before)[1]).read_bytes() if before else b""  # cat FILE | embedsearch ...
     assert not before or before.startswith("cat ")
+    command, _, written = command.partition(" > ")
     words = shlex.split(command)[1:]
     if words[0] == "serve":  # goes on until it is stopped: the fixture `server` runs it
         return
     done = run(*words, cwd=home, stdin=stdin, env={"EMBEDSEARCH_KEYS": str(home / "keys.json")})
     assert done.returncode == 0, done.stderr
+    if written:
+        (home / written).write_bytes(done.stdout if isinstance(done.stdout, bytes) else done.stdout.encode())
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES)
 def test_syntax(line: str) -> None:
-    words = shlex.split(line)
+    words = shlex.split(line.partition(" > ")[0])
     words = words[words.index("|") + 1 :] if "|" in words else words
     assert words[0] == "embedsearch"
     command = cli.get_command(click.Context(cli), words[1])

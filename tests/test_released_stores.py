@@ -10,6 +10,7 @@ from typing import Any
 import corpora
 import pytest
 import released
+from crashing import leftovers
 from running import run
 
 from embedsearch.build import build_index
@@ -19,7 +20,7 @@ from embedsearch.errors import StoreError
 from embedsearch.search import Mode, Searcher
 from embedsearch.store.history import history
 from embedsearch.store.info import store_info
-from embedsearch.store.manifest import MANIFEST_NAME, read_manifest
+from embedsearch.store.manifest import check_sizes, read_manifest
 from embedsearch.update import add, compact, remove, rollback
 from embedsearch.verify import verify_store
 
@@ -152,8 +153,6 @@ def test_what_was_begun_is_finished(store: Path, minilm: Encoder, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", [*COMPLETE, "unfinished"])
-def test_no_file_is_left_beside(name: str) -> None:
-    folder = STORES / name / "store"
-    named = {entry.name for each in read_manifest(folder).generations() for entry in each.files()}
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert there == {*named, MANIFEST_NAME}
+def test_all_of_it_is_there(name: str) -> None:
+    assert leftovers(STORES / name / "store") == []
+    check_sizes(STORES / name / "store", read_manifest(STORES / name / "store").generations()[-1])

@@ -56,6 +56,7 @@ def test_a_wrong_command_line(built, arguments, expected):
     ("2605.00003", ["none.jsonl"], "none.jsonl"),
     ("2605.00003", ["--index", "none"], "expected an index at none"),
     ("2605.00003", ["--out", "/proc/a.md"], "expected to write"),
+    ("2605.00003", ["--log", "/proc/a.log"], "expected to write"),
 ])  # fmt: skip
 def test_one_line_for_what_cannot_be_done(built, monkeypatch, like, arguments, expected):
     monkeypatch.setattr("embedsearch.cli.today_work._service", lambda *arguments: FakeEncoder())
@@ -84,7 +85,7 @@ def test_cron(home):
     new = completed(record("2611.00001", "star plasma", day="2026-11-28", title="A new one"))
     new["versions"] = [{"version": "v1", "created": "Fri, 27 Nov 2026 12:00:00 GMT"}]
     with oai_server.serving([new]) as server:
-        address = ["--oai-url", server.url]
+        address = ["--oai-url", server.url, "--log", "today.log"]
         first = end(cron(home, *address, "--format", "markdown", day="2026-11-28"))
         assert (first.returncode, first.stderr) == (0, "")
         assert "A new one" in first.stdout
@@ -101,6 +102,12 @@ def test_cron(home):
     assert failed.stderr.startswith("Error: ")
     assert failed.stderr.count("\n") == 1
     assert (home / "index" / "manifest.json").read_bytes() == before
+    told = [line.partition(" ")[2] for line in (home / "today.log").read_text().splitlines()]
+    assert told[:2] == [
+        "1 new paper from 2026-11-27 to 2026-11-28, 1 listed",
+        "0 new papers from 2026-11-28 to 2026-11-29, 0 listed",
+    ]
+    assert told[2:] == [failed.stderr.strip()]
 
 
 def test_two_at_once(home):

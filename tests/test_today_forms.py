@@ -154,11 +154,11 @@ def test_all_of_them_are_all_and_no_less():
 
 def test_a_list_of_papers_of_which_little_is_known():
     day = day_of(paper_of(None), n_year=42)
-    assert about(day) == "312 new papers, the 1 nearest to 30 papers of my.bib."
+    assert about(day) == "312 new papers, the nearest to 30 papers of my.bib."
     assert heading(day_of(since="2026-11-29")) == "New papers near yours, 2026-11-29"
     assert "1. **y**" in to_markdown(day)
     assert day_dict(day)["papers"][0]["url"] is None
     assert day_text(day, links=True)
     four = day_of(paper_of(3), library=["a", "b", "c", "d"], n_library=4, missing=["e"] * 5)
-    assert "nearest to a, b, c and 1 more." in about(four)
+    assert "the nearest to a, b, c and 1 more." in about(four)
     assert "e, e, e and 2 more" in to_markdown(four)

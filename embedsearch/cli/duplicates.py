@@ -43,13 +43,14 @@ FORMATS = ("table", "json", "csv")
 @click.option(
     "--exact",
     is_flag=True,
-    help="Look at all pairs, also where the index is approximate: none is missed, and 100,000 papers take a minute.",
+    help="Look at all pairs also where there are more than 50,000 papers and the index is approximate.",
 )
 @click.option(
     "--center/--no-center",
     default=None,
     help="Whether cosines are about the mean of all papers. [default: where any two papers are alike]",
 )
+@click.option("--same-title", is_flag=True, help="Also pairs of the same title, whatever their cosine.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -66,6 +67,7 @@ def command(
     groups: bool,
     exact: bool,
     center: bool | None,
+    same_title: bool,
     out: Path | None,
     format_: str | None,
 ) -> None:
@@ -90,6 +92,7 @@ def command(
             filters=Filters(categories=category),
             exact=exact,
             center=center,
+            same_title=same_title,
             progress=display,
         )
     about = {"command": shlex.join(["embedsearch", *sys.argv[1:]])}

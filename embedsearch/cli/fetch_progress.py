@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +18,15 @@ FORECAST_FROM = 60.0
 
 
 def summary(report: FetchReport) -> str:
-    """What came, in a line."""
+    """What came, and what can be done with it."""
     papers = "1 paper" if report.n_records == 1 else f"{report.n_records:,} papers"
     deleted = f", {report.n_deleted:,} deleted" if report.n_deleted else ""
     bad = f", {report.n_bad:,} left out" if report.n_bad else ""
     what = f"{papers}{deleted}{bad}" if report.n_records or deleted or bad else "nothing new"
-    return f"{report.out}: {what}, changed from {report.since} to {report.until}; {report.n_all:,} records in all."
+    name = shlex.quote(str(report.out))
+    following = f"\nNext: embedsearch build-index {name}, or embedsearch add {name}" if report.n_records else ""
+    days = f"changed from {report.since} to {report.until}"
+    return f"{report.out}: {what}, {days}; {report.n_all:,} records in all.{following}"
 
 
 class FetchDisplay(Display):

@@ -43,7 +43,7 @@ COMMANDS = {
     "mcp": ("mcp", "Let agents search: the Model Context Protocol."),
 }
 
-GO_ON = (["build-index"], ["embed"], ["add"], ["fetch"], ["finetune"])
+GO_ON = (["build-index"], ["embed"], ["add"], ["fetch"], ["today"], ["finetune"])
 """The commands that keep what they have finished when they are interrupted."""
 
 

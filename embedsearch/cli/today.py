@@ -54,6 +54,13 @@ FORMATS = {".txt": "table", ".md": "markdown", ".html": "html", ".json": "json",
     metavar="FILE",
     help="Where the list is written: .md, .html, .json, .bib or .txt. Nothing new leaves the file as it is.",
 )
+@click.option(
+    "--log",
+    "log_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A line is added here about each run, also where it says nothing.",
+)
 @click.option("--contact", metavar="MAIL", envvar="EMBEDSEARCH_CONTACT", help="Told to the server, to reach you.")
 @click.option("--oai-url", metavar="URL", help="Another server than arXiv's.")
 @compute_options
@@ -68,6 +75,7 @@ def command(
     oai_url: str | None,
     format_: str | None,
     out: Path | None,
+    log_file: Path | None,
     **shared: Any,
 ) -> None:
     """List the new papers that are nearest to yours.
@@ -79,18 +87,20 @@ def command(
     Fit for cron: where nothing is new it says nothing. Exit codes: 0 done, 1 it could not be done (one line on stderr),
     2 the command line is wrong. The list is also kept in the folder of the index, as today.json.
     """
-    from embedsearch.cli.today_work import list_today, write_list
+    from embedsearch.cli.today_work import list_today, logged, write_list
 
     if papers is not None and fetches:
         raise click.UsageError("Expected --no-fetch beside FILE: its papers are taken in place of what arXiv has.")
-    of_fetch = [name for name, value in {"--set": sets, "--contact": contact, "--oai-url": oai_url}.items() if value]
-    if of_fetch and not fetches and of_fetch != ["--contact"]:
+    of_fetch = [name for name, value in {"--set": sets, "--oai-url": oai_url}.items() if value]
+    if of_fetch and not fetches:
         raise click.UsageError(f"Expected {of_fetch[0]} without --no-fetch.")
     format_ = _format(format_, out)
     source = _source(sets, contact, oai_url) if fetches else papers
-    day = list_today(like, source, out=out, **shared)
-    if day.papers:
-        write_list(day, shared["index"], format_, out)
+    with logged(log_file) as told:
+        day = list_today(like, source, out=out, **shared)
+        if day.papers:
+            write_list(day, shared["index"], format_, out)
+        told(day)
 
 
 def _format(asked: str | None, out: Path | None) -> str:

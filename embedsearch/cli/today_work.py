@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -15,10 +15,12 @@ from embedsearch.cli.fetch_progress import FetchDisplay
 from embedsearch.cli.options import is_quiet
 from embedsearch.cli.progress import BuildDisplay
 from embedsearch.cli.terminal import Display, make_console, show
+from embedsearch.errors import EmbedsearchError
 from embedsearch.fetch import ARXIV
 from embedsearch.render.day import counted, day_dict, day_text, not_found, to_markdown
 from embedsearch.render.results import to_json
-from embedsearch.store.atomic import check_writable, write_bytes
+from embedsearch.store.atomic import check_writable, disk_errors, write_bytes
+from embedsearch.store.manifest import now
 from embedsearch.today import DayList
 from embedsearch.today.morning import Source, Watch, morning
 
@@ -52,6 +54,26 @@ def list_today(
     if not day.papers and not is_silent:
         click.echo(_nothing(day, source), err=True)
     return day
+
+
+@contextmanager
+def logged(path: Path | None) -> Iterator[Callable[[DayList], None]]:
+    """Give what is to be told of the list that was made. Then, or of an error, a line is added to `path`."""
+    if path is None:
+        yield lambda day: None
+        return
+    check_writable(path)
+    said: list[str] = []
+    try:
+        yield lambda day: said.append(
+            f"{counted(day.n_new, 'new paper')} from {day.since} to {day.until}, {len(day.papers):,} listed"
+        )
+    except EmbedsearchError as error:
+        said.append(f"Error: {' '.join(str(error).split())}")
+        raise
+    finally:
+        with disk_errors(path), path.open("a", encoding="utf-8") as file:
+            file.write(f"{now()} {said[-1] if said else 'stopped'}\n")
 
 
 class _Bars:

@@ -14,8 +14,9 @@ from embedsearch.duplicates.describing import described, members_of, named_group
 from embedsearch.duplicates.groups import CROWDED, centred, check_cosine, leaves_something, mean_cosine
 from embedsearch.duplicates.proposing import TooMany, proposed
 from embedsearch.duplicates.results import Duplicates
-from embedsearch.duplicates.scan import Read, scan
+from embedsearch.duplicates.scan import Read, scan, threshold
 from embedsearch.duplicates.tally import Tally
+from embedsearch.duplicates.titles import of_one_title
 from embedsearch.errors import OptionError, StoreError
 from embedsearch.scores import Float32, Mask, Rows
 from embedsearch.search.view import StoreView
@@ -23,6 +24,8 @@ from embedsearch.store.filters import Filters
 from embedsearch.store.manifest import build_command
 
 MIN_COSINE = 0.95
+SCANNED_PAPERS = 50_000
+"""Up to so many all pairs are looked at in the time that an approximate index takes, or less."""
 MOST_PAIRS = 100_000
 """Pairs that are described at most: the closest."""
 
@@ -38,19 +41,20 @@ def find_duplicates(
     filters: Filters | None = None,
     exact: bool = False,
     center: bool | None = None,
+    same_title: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> Duplicates:
     """The pairs of papers of a store whose cosine is at least `min_cosine`, the n closest described (None: all, up to
     MOST_PAIRS), and the groups that all of them make.
 
     Every cosine is of the stored vectors, by `scores.cosines`; 1 asks for equal ones, but for rounding. Of equal
-    cosines the pair of smaller ids comes first. Where the store's index is exact, and with `exact`, all pairs are
-    looked at: none is missed, and the time grows with the square of the papers. Otherwise the index is asked for each
-    paper's neighbours, and what it proposes for neither of two papers is missed.
+    cosines the pair of smaller ids comes first. All pairs are looked at, so that none is missed, and the time grows
+    with the square of the papers. But where there are more than SCANNED_PAPERS and the store's index is approximate,
+    that is asked for each paper's neighbours, unless `exact`: what it proposes for neither of two papers is missed.
 
     `center`: cosines about the mean of these papers, of all pairs; None: where the mean cosine of all pairs is above
-    CROWDED, since all papers are alike there. `filters` say which papers are looked at. Papers without a vector are
-    not.
+    CROWDED, since all papers are alike there. `same_title`: also pairs of the same whole title, whatever their cosine.
+    `filters` say which papers are looked at. Papers without a vector are not.
 
     Raises what opening a store raises; StoreError where no paper has a vector; OptionError for a cosine that is not
     above 0 and at most 1, and for n below 1.
@@ -62,7 +66,9 @@ def find_duplicates(
     search = _Search.of(view, filters, center)
     ids = view.catalogue.ids(search.rows)
     keep = MOST_PAIRS if n is None else min(n, MOST_PAIRS)
-    tally, is_exact = search.run(_ranks(ids), min_cosine, keep, exact, progress)
+    tally = Tally(_ranks(ids), min_cosine=min_cosine, keep=keep)
+    is_exact, known = search.run(tally, min_cosine, exact, progress)
+    n_by_title = search.add_titles(tally, min_cosine, is_exact, known) if same_title else 0
     members = members_of(tally.groups(), ids)
     number_of = {i: number for number, group in enumerate(members, 1) for i in group}
     first, second, scores = tally.closest()
@@ -74,6 +80,7 @@ def find_duplicates(
         n_papers=len(ids),
         min_cosine=min_cosine,
         n_pairs=tally.n_pairs,
+        n_by_title=n_by_title,
         pairs=tuple(described(view, pairs, partial(progress, "words of pairs"))),
         groups=named_groups(view, members, search.rows, ids),
         is_exact=is_exact,
@@ -91,6 +98,8 @@ class _Search:
     rows: Rows
     allowed: Mask | None
     read: Read
+    prepared: Callable[[Float32], Float32]
+    """What is done to vectors as they are stored."""
     is_centered: bool
     mean_cosine: float | None
 
@@ -106,33 +115,49 @@ class _Search:
         if len(rows) < view.n_rows:
             allowed = np.zeros(view.n_rows, bool)
             allowed[rows] = True
+        prepared = partial(centred, mean=mean_vector) if is_centered else _as_it_is
         return cls(
             view=view,
             rows=rows,
             allowed=allowed,
-            read=(lambda first, end: centred(read(first, end), mean_vector)) if is_centered else read,
+            read=lambda first, end: prepared(read(first, end)),
+            prepared=prepared,
             is_centered=is_centered,
             mean_cosine=mean,
         )
 
-    def run(self, order: Rows, min_cosine: float, keep: int, exact: bool, progress: Progress) -> tuple[Tally, bool]:
-        """What is found, and whether all pairs were looked at."""
-        tally = Tally(order, min_cosine=min_cosine, keep=keep)
+    def run(self, tally: Tally, min_cosine: float, exact: bool, progress: Progress) -> tuple[bool, Rows]:
+        """Find all pairs that are near: (whether all pairs were looked at; else the keys of those that were found)."""
         if not exact and not self.is_centered and self._is_approximate():
             ticks = partial(progress, "neighbours of papers")
             try:
-                tally.add(*proposed(self.view, self.rows, min_cosine, allowed=self.allowed, progress=ticks))
-                return tally, False
+                first, second, scores = proposed(self.view, self.rows, min_cosine, allowed=self.allowed, progress=ticks)
+                tally.add(first, second, scores)
+                return False, self._keys(first, second)
             except TooMany:
                 pass  # a scan needs no more memory for more pairs
         for near in scan(self.read, len(self.rows), min_cosine, progress=partial(progress, "pairs of papers")):
             tally.add_near(near)
-        return tally, True
+        return True, np.empty(0, np.int64)
+
+    def add_titles(self, tally: Tally, min_cosine: float, is_exact: bool, found: Rows) -> int:
+        """Add the pairs of the same title that were not found yet; how many of them are not near."""
+        first, second, scores = of_one_title(self.view, self.rows, self.prepared)
+        is_far = scores < threshold(min_cosine)
+        is_new = is_far if is_exact else ~np.isin(self._keys(first, second), found)
+        tally.add(first[is_new], second[is_new], scores[is_new])
+        return int(is_far.sum())
+
+    def _keys(self, first: Rows, second: Rows) -> Rows:
+        """One number for each pair."""
+        return first * len(self.rows) + second
 
     def _is_approximate(self) -> bool:
-        """Whether the index may miss something. An exact one is not opened: it does no better than a scan."""
+        """Whether the index is of a kind that is quicker than a scan, and may miss something. An exact one is not even
+        opened: it looks at all pairs twice."""
         note = self.view.generation.ann
-        return note is not None and note.kind == AnnKind.IVF.value and not self.view.ann.exact
+        is_quicker = note is not None and note.kind == AnnKind.IVF.value and len(self.rows) > SCANNED_PAPERS
+        return is_quicker and not self.view.ann.exact
 
 
 def _usable(view: StoreView, filters: Filters | None) -> Rows:
@@ -148,6 +173,10 @@ def _usable(view: StoreView, filters: Filters | None) -> Rows:
 
 def _read(view: StoreView, rows: Rows, first: int, end: int) -> Float32:
     return view.read(rows[first:end])
+
+
+def _as_it_is(vectors: Float32) -> Float32:
+    return vectors
 
 
 def _ranks(ids: list[str]) -> Rows:
@@ -173,4 +202,5 @@ def _notes(
     if n is None and n_shown < tally.n_pairs:
         yield f"the {n_shown:,} closest pairs of {tally.n_pairs:,}; a higher --min-cosine leaves fewer"
     if not view.generation.complete:
-        yield f"{view.generation.n_embedded:,} of {view.n_papers:,} papers have a vector so far; the others were not looked at"
+        n = view.generation.n_embedded
+        yield f"{n:,} of {view.n_papers:,} papers have a vector so far; the others were not looked at"

@@ -83,6 +83,9 @@ _CONFERENCE = re.compile(
     r"|contributed (?:talk|paper)|presented at|summer school|winter school)(?!\w)",
     re.IGNORECASE,
 )
+_CONTRIBUTIONS = re.compile(
+    r"\b(?:proceedings|contributions?) (?:of|to) .*(?:conference|symposium|workshop)", re.IGNORECASE
+)
 _JOURNAL = re.compile(
     r"\b(?:proceedings?|proc\.?) (?:of the )?(?:(?:US |U\.S\. )?nat(?:ional|l)?\.? |royal |r\.? ?soc|ieee\b)",
     re.IGNORECASE,
@@ -170,9 +173,11 @@ def _proceedings(first: StoredPaper, second: StoredPaper, common: float) -> Told
 
 
 def is_proceedings(paper: StoredPaper) -> bool:
-    """Whether its comments or its journal reference say that it is of a conference."""
+    """Whether its comments or its journal reference say that it is of a conference, or its title that it is all of a
+    group's contributions to one."""
     texts = (paper.paper.comments, paper.paper.journal_ref)
-    return any(bool(text and _CONFERENCE.search(_JOURNAL.sub("", text))) for text in texts)
+    says_so = any(bool(text and _CONFERENCE.search(_JOURNAL.sub("", text))) for text in texts)
+    return says_so or bool(_CONTRIBUTIONS.search(paper.title))
 
 
 def _names_overlap(one: StoredPaper, other: StoredPaper) -> bool:

@@ -43,7 +43,7 @@ class Group:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicates:
     """What was found among `n_papers`: `n_pairs` with a cosine of at least `min_cosine`, of which `pairs` are the
-    closest, and all `groups`.
+    closest, and all `groups`. `n_by_title` of them are below it, and there for their title.
 
     `is_exact`: all pairs were looked at; else those that the index proposed. `is_centered`: cosines are about the mean
     of these papers. `mean_cosine` is that of all pairs as they are stored, None of one paper.
@@ -54,6 +54,7 @@ class Duplicates:
     n_papers: int
     min_cosine: float
     n_pairs: int
+    n_by_title: int
     pairs: tuple[DuplicatePair, ...]
     groups: tuple[Group, ...]
     is_exact: bool

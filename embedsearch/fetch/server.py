@@ -21,7 +21,7 @@ from embedsearch.fetch.protocol import Answer, Malformed, OaiError, read_answer
 
 PAUSE: Final = 3.0
 """Seconds between requests: what arXiv asks for. Shorter ones are for servers on this machine."""
-MAX_BYTES: Final = 128 << 20
+MAX_BYTES: Final = 64 << 20
 """Of one answer. A page of 3,500 records has some 10 MB."""
 MAX_SECONDS: Final = 600.0
 """For one answer, and the longest time for which a server may ask to be left alone."""
@@ -60,12 +60,7 @@ class Server:
         on_wait: Callable[[float, str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        try:
-            self._url = httpx.URL(base_url)
-        except httpx.InvalidURL:
-            self._url = httpx.URL("")
-        if self._url.scheme not in ("http", "https") or not self._url.host or self._url.query:
-            raise OptionError(f"expected an address such as https://oaipmh.arxiv.org/oai, found {base_url!r}")
+        self._url = _address(base_url)
         if pause < PAUSE and self._url.host not in _HERE:
             raise OptionError(f"expected a pause of at least {PAUSE:g} s for {self._url.host}, found {pause:g}")
         self.host = self._url.netloc.decode()
@@ -183,6 +178,16 @@ class Server:
         except ServerError:
             pass  # a page that says so in its own way
         raise ServerError(f"expected an answer from {response.url.copy_with(query=None)}, found {_status(response)}")
+
+
+def _address(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host or url.query:
+        raise OptionError(f"expected an address such as https://oaipmh.arxiv.org/oai, found {text!r}")
+    return url
 
 
 @cache

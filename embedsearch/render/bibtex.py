@@ -77,6 +77,8 @@ def _letters(n: int) -> str:
 def _braced(text: str) -> str:
     r"""`text` on one line. BibTeX counts every brace, \{ too: where they do not match, the entry goes without them."""
     line = " ".join(text.split())
+    if (len(line) - len(line.rstrip("\\"))) % 2:
+        line = line[:-1]  # it would take the field's own brace for itself
     if not _balanced(line):
         line = line.replace("\\{", "\\lbrace ").replace("\\}", "\\rbrace ")
     return line if _balanced(line) else re.sub(r"[{}]", "", line)

@@ -7,6 +7,7 @@ from html import escape
 from embedsearch.language.completion_study import Case, CompletionStudy, Measured
 from embedsearch.render.completion import NOT_GIVEN, ending
 from embedsearch.render.completion_tables import TRUTH, about_line, known_of, measures_line, measures_table
+from embedsearch.render.page_frame import page
 from embedsearch.render.results import arxiv_url
 from embedsearch.render.tables import Column, printable, shown
 
@@ -18,15 +19,15 @@ def to_html(study: CompletionStudy) -> str:
     sections = "\n".join(_section(study, case, number) for number, case in enumerate(study.cases, 1))
     n = len(study.cases)
     title = "How language models finish an abstract" if n == 1 else f"How language models finish {n:,} abstracts"
-    return _PAGE.format(
+    body = _BODY.format(
         title=escape(title),
-        style=_STYLE,
         about=escape(about_line(study)),
         legend=escape(f"{NOT_GIVEN}: a number or the name of an object that a reader should look up"),
         body=sections,
         table=_table(study),
         measures=escape(measures_line(study)),
     )
+    return page(title, _STYLE, body)
 
 
 def _section(study: CompletionStudy, case: Case, number: int) -> str:
@@ -90,17 +91,7 @@ def _cell(cell: object, column: Column) -> str:
     return f"<td>{_plain(shown(cell, column.digits))}</td>"
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<header>
+_BODY = """<header>
 <h1>{title}</h1>
 <p class="note">{about}</p>
 <p class="note"><mark>marked</mark> {legend}</p>
@@ -110,28 +101,21 @@ _PAGE = """<!doctype html>
 <h2>Measures</h2>
 <div class="wide">{table}</div>
 <p class="note">{measures}</p>
-</section>
-</main>
-</body>
-</html>
-"""
+</section>"""
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --dim: #5b6470; --line: #d9dee4; --page: #fff; --card: #f7f8fa;
-  --link: #0b57a4; --truth: #6b7480; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #a8528c; --c4: #8a6d00;
+:root { --truth: #6b7480; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #a8528c; --c4: #8a6d00;
   --mark: #ffe08a; --on-mark: #3d2c00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --dim: #9aa4b1; --line: #343b44; --page: #14171b;
-  --card: #1c2026; --link: #7db8f0; --truth: #9aa4b1; --c0: #56b4e9; --c1: #f08a3c; --c2: #3ecfa3; --c3: #e39ac8;
-  --c4: #e5c84a; --mark: #5c4708; --on-mark: #ffe9ad; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+@media (prefers-color-scheme: dark) { :root { --truth: #9aa4b1; --c0: #56b4e9; --c1: #f08a3c; --c2: #3ecfa3;
+  --c3: #e39ac8; --c4: #e5c84a; --mark: #5c4708; --on-mark: #ffe9ad; } }
+body { line-height: 1.5; }
 main { max-width: 84rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; line-height: 1.2; }
 h2 { font-size: 1.2rem; margin: 0 0 .7rem; line-height: 1.3; }
 h3 { font-size: .95rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
 section { margin-top: 2.75rem; }
-a { color: inherit; text-decoration: none; }
-a:hover { color: var(--link); text-decoration: underline; }
+a { color: inherit; }
+a:hover { color: var(--link); }
 p { margin: .2rem 0; }
 .id, .note, .facts { font-size: .85rem; color: var(--dim); }
 blockquote { margin: 0 0 1rem; padding: .7rem 1rem; border-left: 4px solid var(--line); color: var(--dim);

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from embedsearch.corpus.bib import SUFFIXES
 from embedsearch.render.markdown import marked
 from embedsearch.render.results import AUTHORS_SHOWN, arxiv_url
 from embedsearch.render.tables import printable
@@ -37,10 +38,15 @@ def heading(day: DayList) -> str:
 def about(day: DayList) -> str:
     """What was chosen from what, and what percentiles are of."""
     named = _listed([printable(label) for label in day.library])
-    liked = named if len(day.library) == day.n_library else f"{counted(day.n_library, 'paper')} of {named}"
+    liked = f"{counted(day.n_library, 'paper')} of {named}" if any(map(_is_bib, day.library)) else named
+    shown = f"the {len(day.papers):,} nearest" if len(day.papers) != 1 else "the nearest"
     year = f" Last year's are {counted(day.n_year, 'other paper')}, of the 365 days before {day.since}."
     year = year if day.papers and day.papers[0].n_as_near is not None else ""
-    return f"{counted(day.n_new, 'new paper')}, the {len(day.papers):,} nearest to {liked}.{year}"
+    return f"{counted(day.n_new, 'new paper')}, {shown} to {liked}.{year}"
+
+
+def _is_bib(label: str) -> bool:
+    return label.lower().endswith(SUFFIXES)
 
 
 def not_found(day: DayList) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from embedsearch.render.day import about, byline, heading, not_found, title_of, unusual
+from embedsearch.render.page_frame import page
 from embedsearch.render.results import arxiv_url
 from embedsearch.render.tables import printable
 from embedsearch.today import DayList, DayPaper, Near
@@ -14,12 +15,12 @@ def to_html(day: DayList) -> str:
     """The list, a card for each paper, its abstract folded away."""
     cards = "\n".join(_card(day, rank, paper) for rank, paper in enumerate(day.papers, 1))
     missing = f'\n<p class="note">{escape(not_found(day))}</p>' if day.missing else ""
-    return _PAGE.format(
-        title=escape(heading(day)),
-        style=_STYLE,
-        about=escape(about(day)),
-        made=f"Made by embedsearch on {escape(printable(day.made))}.",
-        body=cards + missing,
+    made = f"Made by embedsearch on {escape(printable(day.made))}."
+    return page(
+        heading(day),
+        _STYLE,
+        f'<h1>{escape(heading(day))}</h1>\n<p class="note">{escape(about(day))}</p>\n{cards}{missing}\n'
+        f'<p class="note made">{made}</p>',
     )
 
 
@@ -60,37 +61,12 @@ def _link(paper: DayPaper | Near) -> str:
     return f'<a href="{escape(url)}">{title}</a>' if url else title
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p class="note">{about}</p>
-{body}
-<p class="note made">{made}</p>
-</main>
-</body>
-</html>
-"""
-
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --dim: #5b6470; --line: #d9dee4; --page: #fff; --card: #f7f8fa;
-  --link: #0b57a4; --term: #e4ebf3; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --dim: #9aa4b1; --line: #343b44; --page: #14171b;
-  --card: #1c2026; --link: #7db8f0; --term: #2b3440; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.45 system-ui, sans-serif; }
+:root { --term: #e4ebf3; }
+@media (prefers-color-scheme: dark) { :root { --term: #2b3440; } }
 main { max-width: 52rem; margin: 0 auto; padding: 2rem 1rem 3rem; }
 h1 { font-size: 1.5rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1.05rem; line-height: 1.3; margin: 0; }
-a { color: var(--link); text-decoration: none; }
-a:hover { text-decoration: underline; }
 article { display: grid; grid-template-columns: 2rem 1fr; background: var(--card); border: 1px solid var(--line);
   border-radius: 8px; padding: .8rem 1rem; margin: .7rem 0; overflow-wrap: anywhere; }
 .rank { color: var(--dim); font-weight: 600; font-variant-numeric: tabular-nums; }

@@ -39,6 +39,7 @@ def to_dict(found: Duplicates) -> dict[str, Any]:
         "exact": found.is_exact,
         "centered": found.is_centered,
         "n_pairs": found.n_pairs,
+        "n_by_title": found.n_by_title,
         "n_groups": len(found.groups),
         "n_papers_in_groups": found.n_in_groups,
         "pairs": [_pair_dict(pair) for pair in found.pairs],
@@ -123,8 +124,9 @@ def summary(found: Duplicates) -> str:
     shown = f"; the {len(found.pairs):,} closest are shown" if len(found.pairs) < found.n_pairs else ""
     kinds = ", ".join(f"{m:,} {kind}" for kind, m in Counter(pair.kind.value for pair in found.pairs).most_common())
     n, n_groups = found.n_pairs, len(found.groups)
+    by_title = f" or of the same title ({found.n_by_title:,} only so)" if found.n_by_title else ""
     return (
-        f"{where}: {n:,} pair{'s' * (n != 1)} of a cosine of {found.min_cosine:g} or more,"
+        f"{where}: {n:,} pair{'s' * (n != 1)} of a cosine of {found.min_cosine:g} or more{by_title},"
         f" {found.n_in_groups:,} papers in {n_groups:,} group{'s' * (n_groups != 1)}{shown} ({kinds})."
     )
 

@@ -121,12 +121,11 @@ def _about(maps: Sequence[MapPoints], by: ColourBy) -> dict[str, Any]:
     groups = by_category(maps[0].categories)
     year, density = by_year(maps[0].years), by_density(maps[0].density)
     known = maps[0].years[maps[0].years > 0]
+    offered = {ColourBy.CATEGORY: any(maps[0].categories), ColourBy.YEAR: len(known) > 0, ColourBy.DENSITY: True}
     return {
         "n": len(maps[0]),
         "by": by.value,
-        "offers": [ColourBy.CATEGORY] * any(maps[0].categories)
-        + [ColourBy.YEAR] * (len(known) > 0)
-        + [ColourBy.DENSITY],
+        "offers": [choice.value for choice, is_known in offered.items() if is_known],
         "nShades": N_SHADES,
         "maps": [{"label": one.label, "regions": _regions(one)} for one in maps],
         "categories": sorted(set(maps[0].categories)),

@@ -11,6 +11,7 @@ from rich.text import Text
 from embedsearch.pairs.divergent import DivergentPairs
 from embedsearch.records import PairRecord
 from embedsearch.render.markdown import marked
+from embedsearch.render.page_frame import page
 from embedsearch.render.pairs import (
     about,
     chance,
@@ -107,7 +108,8 @@ def to_html(result: DivergentPairs) -> str:
     if result.halves:
         body.append(f'<p class="note">{escape(_halves_line(result.halves))}</p>')
     title = f"Where {result.labels[0]} and {result.labels[1]} disagree"
-    return _PAGE.format(title=escape(title), style=_STYLE, about=escape(about(result)), body="\n".join(body))
+    head = f'<h1>{escape(title)}</h1>\n<p class="note">{escape(about(result))}</p>'
+    return page(title, _STYLE, "\n".join([head, *body]))
 
 
 def _card(result: DivergentPairs, record: PairRecord) -> str:
@@ -140,36 +142,11 @@ def _link(id: str, title: str) -> str:
     return f'<a href="{escape(url)}">{escape(title)}</a>' if url else escape(title)
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p class="note">{about}</p>
-{body}
-</main>
-</body>
-</html>
-"""
-
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --dim: #5b6470; --line: #d9dee4; --page: #fff; --card: #f7f8fa;
-  --link: #0b57a4; --first: #56b4e9; --second: #d55e00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --dim: #9aa4b1; --line: #343b44; --page: #14171b;
-  --card: #1c2026; --link: #7db8f0; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.45 system-ui, sans-serif; }
+:root { --first: #56b4e9; --second: #d55e00; }
 main { max-width: 52rem; margin: 0 auto; padding: 2rem 1rem 4rem; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; }
 h2 { font-size: 1.1rem; margin: 2.25rem 0 .75rem; }
-a { color: var(--link); text-decoration: none; }
-a:hover { text-decoration: underline; }
 article { display: grid; grid-template-columns: 2rem 1fr; background: var(--card); border: 1px solid var(--line);
   border-radius: 8px; padding: .8rem 1rem; margin: .6rem 0; }
 .rank { color: var(--dim); font-weight: 600; }

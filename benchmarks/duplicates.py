@@ -6,9 +6,9 @@
 With --synthetic N the vectors are N made ones (benchmarks.synthetic). One in fifty is another's near-duplicate, of a
 cosine anywhere from 0.85 to 1.
 
-The papers and vectors of the store are put into one store of each kind. Each is asked as
-`embedsearch duplicates` asks it (but that scans where papers are few), in a process that has all loaded; the fastest of three, of more than 20,000
-papers once. What all pairs have is the truth. At the end: the kinds of pairs at the lowest cosine.
+The papers and vectors of the store are put into one store of each kind. Each is asked as `embedsearch duplicates` asks
+it (but that scans where papers are few, whatever the index), in a process that has all loaded; the fastest of three, of
+more than 20,000 papers once. What all pairs have is the truth. At the end: the kinds of pairs at the lowest cosine.
 """
 
 from __future__ import annotations

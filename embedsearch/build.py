@@ -220,8 +220,6 @@ def _given(
         return open_given(vectors, fields=options.vector_fields, model=model, compute=compute)
     if known is None or known.vectors is None or model is not None or encoder is not None:
         return None
-    if known.change.what == "add" and known.has_encoder:  # what was added is not among them
-        return None
     is_asked = is_read or options.overwrite or not known.complete
     return remembered(known, with_space=is_asked)
 

@@ -180,10 +180,12 @@ def test_a_clique_larger_than_the_first_question_is_found_whole(
     assert (found.n_pairs, [len(group.ids) for group in found.groups]) == (60 * 59 // 2, [60])
     assert max(asked) > 60
     assert not found.is_exact
-    monkeypatch.setattr(proposing, "MOST_PROPOSED", 500)
-    scanned = find_duplicates(view)
-    assert scanned.is_exact
-    assert scanned.pairs == found.pairs
+    for limit in ("MOST_PROPOSED", "MOST_NEIGHBOURS"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(proposing, limit, 50)
+            scanned = find_duplicates(view)
+        assert scanned.is_exact
+        assert scanned.pairs == found.pairs
 
 
 def test_one_paper_or_none_that_is_alike(tmp_path: Path) -> None:

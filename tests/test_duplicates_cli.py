@@ -8,11 +8,15 @@ import json
 from pathlib import Path
 
 import corpora
+import numpy as np
 import pytest
 from fake_encoder import FakeEncoder
 from running import run
 
 from embedsearch.build import build_index
+from embedsearch.corpus import sample_path
+from embedsearch.scores import cosines
+from embedsearch.store.space import Space
 
 HOSTILE = 'Red [bold]dwarfs[/bold] \x1b[31m<script>alert(1)</script>, "quoted" = $\\alpha$'
 
@@ -54,7 +58,7 @@ def test_json_has_everything(folder: Path) -> None:
     first = found["pairs"][0]
     assert (first["rank"], first["cosine"], first["kind"], first["group"]) == (1, 1.0, "reused", 1)
     assert (first["why"], first["changes"]) == (
-        "75 % of the words in common",
+        "75 % of the words in common, no author in common",
         [{"removed": "here[31m", "added": "there"}],
     )
     assert [group["group"] for group in found["groups"]] == [1, 2]
@@ -73,6 +77,19 @@ def test_csv_is_a_line_a_pair_or_a_line_a_paper(folder: Path) -> None:
     papers = list(csv.DictReader(io.StringIO(run(*asked, "--groups", cwd=folder).stdout)))
     assert [(paper["group"], paper["n_papers"]) for paper in papers] == [("1", "3")] * 3 + [("2", "2")] * 2
     assert {paper["url"] for paper in papers if paper["id"] == "doi-less local id"} == {""}
+
+
+def test_the_sample(tmp_path: Path) -> None:
+    build_index(sample_path(), tmp_path / "indexes" / "default", encoder=FakeEncoder())
+    done = run("duplicates", "--min-cosine", "0.9", "-n", "0", "--format", "json", "--no-center", cwd=tmp_path)
+    found = json.loads(done.stdout)
+    vectors = Space.open(tmp_path / "indexes" / "default").vectors
+    n_pairs = sum(int((cosines(row, vectors[i + 1 :]) >= np.float32(0.9)).sum()) for i, row in enumerate(vectors))
+    assert len(found["pairs"]) == found["n_pairs"] == n_pairs > 100
+    assert sorted(pair["cosine"] for pair in found["pairs"])[::-1] == [pair["cosine"] for pair in found["pairs"]]
+    shown = run("duplicates", "--min-cosine", "0.9", "--no-center", cwd=tmp_path)
+    assert f"120 papers of default: {n_pairs:,} pairs" in shown.stderr
+    assert "the 50 closest are shown" in shown.stderr
 
 
 def test_groups_are_listed(folder: Path) -> None:

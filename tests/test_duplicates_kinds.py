@@ -68,7 +68,8 @@ def test_a_thesis_says_so_of_itself(fields: dict[str, str], is_one: bool) -> Non
     thesis = paper("Grains and winds", id="2302.00002", by="B. Lind", **fields)
     assert is_thesis(thesis) == is_one
     found = kind(paper(TITLE), thesis)
-    assert found == ((Kind.THESIS, "2302.00002 is a thesis") if is_one else (Kind.OTHER, "10 % of the words in common"))
+    other = (Kind.OTHER, "10 % of the words in common, 1 author in common")
+    assert found == ((Kind.THESIS, "2302.00002 is a thesis") if is_one else other)
 
 
 def test_a_thesis_of_somebody_else_and_two_theses_are_nothing_special() -> None:
@@ -158,13 +159,27 @@ def test_contributions_to_a_conference_may_have_a_title_of_their_own() -> None:
     ],
 )
 def test_the_rest_is_told_from_words(title: str, common: float, expected: tuple[Kind, str]) -> None:
-    assert kind(paper(TITLE), paper(title, by="C. Other"), common) == expected
+    assert kind(paper(TITLE), paper(title, by=""), common) == expected
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("C. Other", "10 % of the words in common, no author in common"),
+        ("C. Lind, D. Other", "10 % of the words in common, 1 author in common"),
+        ("B. Lind, Ann Moreau, D. Other", "10 % of the words in common, 2 authors in common"),
+        ("B. Lind, Ann Moreau", "10 % of the words in common, by the same authors"),
+        ("", "10 % of the words in common"),
+    ],
+)
+def test_of_the_rest_it_is_said_by_whom(by: str, expected: str) -> None:
+    assert kind(paper(TITLE), paper("Another title altogether", by=by)) == (Kind.OTHER, expected)
 
 
 def test_arxiv_may_note_that_text_overlaps() -> None:
     note = "5 pages. arXiv admin note: text overlap with arXiv:2301.00001"
     found = kind(paper(TITLE), paper("Else", id="2302.00002", by="C. Other", comments=note))
-    assert found == (Kind.REUSED, "arXiv notes text overlap, 10 % of the words in common")
+    assert found == (Kind.REUSED, "arXiv notes text overlap, 10 % of the words in common, no author in common")
     assert kind(paper(TITLE, id="2301.99999"), paper("Else", by="C. Other", comments=note))[0] is Kind.OTHER
 
 

@@ -81,6 +81,46 @@ def test_in_the_dark_on_a_phone(browser: Any, tmp_path: Path) -> None:
         assert page.locator("#card h2").text_content() == "A pulsar named 210"
 
 
+def test_it_prints_what_is_seen_on_white(browser: Any, tmp_path: Path) -> None:
+    with shown(browser, tmp_path, [ONE], color_scheme="dark") as page:
+        page.locator("#legend label", has_text="astro-ph.HE").locator("input").uncheck()
+        settle(page)
+        left, top = (page.locator(".plot").bounding_box()[side] + 1 for side in ("x", "y"))
+        places = [place(page, ONE, row) for row in (MIDDLE + 1, MIDDLE)]
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        page.emulate_media(media="print")
+        assert page.locator(".print").is_visible()
+        assert page.locator(".points").is_hidden()
+        assert page.locator("#q").is_hidden()
+        there, hidden, swatch = page.evaluate(
+            """([left, top, places]) => {
+              const picture = document.querySelector(".print");
+              const [width, height] = [picture.width, picture.height];
+              const copy = Object.assign(document.createElement("canvas"), { width, height });
+              const context = copy.getContext("2d", { willReadFrequently: true });
+              context.drawImage(picture, 0, 0);
+              const swatch = [...document.querySelectorAll("#legend .swatch")].at(3);
+              const at = ([x, y]) => [...context.getImageData(2 * (x - left), 2 * (y - top), 1, 1).data].slice(0, 3);
+              return [...places.map(at), getComputedStyle(swatch).backgroundColor];
+            }""",
+            [left, top, places],
+        )
+        assert min(there) < 150
+        assert hidden == [255, 255, 255]
+        assert swatch == "rgb(230, 159, 0)"
+        page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        page.emulate_media(media="screen")
+        assert page.locator(".print").count() == 0
+
+
+def test_a_map_of_one_paper(browser: Any, tmp_path: Path) -> None:
+    single = grid_map(1, xy=np.array([[0.5, -0.5]], np.float32), regions=())
+    with shown(browser, tmp_path, [single]) as page:
+        box = page.locator(".plot").bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        assert page.locator("#card h2").text_content() == "A pulsar named 0"
+
+
 def test_two_fingers_zoom(browser: Any, tmp_path: Path) -> None:
     with shown(browser, tmp_path, [ONE], has_touch=True) as page:
         touch = page.context.new_cdp_session(page)

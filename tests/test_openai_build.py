@@ -268,6 +268,28 @@ def test_a_stored_address_is_named_again_before_more_is_changed(home: Home) -> N
     assert set(home.server.keys) == {"Bearer none"}
 
 
+def test_papers_are_added_with_its_service(home: Home) -> None:
+    home.library()
+    paper = {"id": "2301.00001", "title": "New", "abstract": "a new star seen"}
+    (home.folder / "new.jsonl").write_text(json.dumps(paper) + "\n")
+    n_sent = len(home.server.requests)
+    unasked = home.run("add", "new.jsonl", "--index", "i")
+    assert unasked.returncode == 1
+    assert "repeat it with --yes" in unasked.stderr
+    assert len(home.server.requests) == n_sent
+    done = home.run("add", "new.jsonl", "--index", "i", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "To send to" in done.stderr
+    assert home.server.keys[-1] == "Bearer none"  # the index alone names the address
+    (home.folder / "new.jsonl").write_text(json.dumps(paper | {"abstract": "no star"}) + "\n")
+    done = home.run("add", "new.jsonl", "--index", "i", "--base-url", home.server.url, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert home.server.keys[-1] == f"Bearer {KEY}"
+    assert home.run("add", "new.jsonl", "--index", "no", "--base-url", home.server.url).returncode == 1
+    assert read_manifest(home.folder / "i").serving.n_papers == N + 1
+    assert Space.open(home.folder / "i").ids[-1] == "2301.00001"
+
+
 def test_models_lists_it(home: Home) -> None:
     assert "ada-002" in home.run("models", "--format", "table").stdout
     [listed] = [model for model in json.loads(home.run("models", "--format", "json").stdout) if not model["hub_id"]]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import corpora
+import msgspec
 import numpy as np
 import pytest
 from fake_encoder import FakeEncoder
@@ -22,12 +23,14 @@ from embedsearch.errors import (
     OptionError,
     PaperNotFound,
     RecipeMismatch,
+    StoreCorrupt,
     StoreError,
     StoreNotFound,
     StoreTooNew,
 )
 from embedsearch.search import Searcher
 from embedsearch.store import manifest as manifests
+from embedsearch.store import writer
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.filters import Filters
 from embedsearch.store.history import history
@@ -209,6 +212,54 @@ def test_an_ivf_is_made_anew_when_it_has_grown_much(tmp_path: Path) -> None:
     assert "n_fitted" not in ann.parameters
 
 
+def test_a_transform_needs_no_papers_to_stay_as_it_is(tmp_path: Path) -> None:
+    index = build(tmp_path / "i", OLD[:12], transform="whiten:4")
+    remove([each["id"] for each in OLD[:10]], index)
+    assert put(index, [OLD[12]]).n_papers == 3  # fewer than it could be fitted on
+
+
+def test_an_addition_takes_no_transform(tmp_path: Path) -> None:
+    index = build(tmp_path / "i", OLD)
+    more = corpora.write(tmp_path / "more.jsonl", added()[0])
+    with pytest.raises(_StopError):
+        add(more, index, encoder=FakeEncoder(fail_at=20, failure=_StopError()))
+    with pytest.raises(RecipeMismatch, match="transform none against center"):
+        build_index(None, index, encoder=FakeEncoder(), options=BuildOptions(transform="center"))
+    add(more, index, encoder=FakeEncoder())
+    assert read_manifest(index).serving.transform is None
+
+
+def test_history_of_before_there_was_one_is_kept(tmp_path: Path) -> None:
+    index = build(tmp_path / "i", OLD)
+    manifests.commit(index, msgspec.structs.replace(read_manifest(index), history=[], made_by="embedsearch 0.0.9"))
+    build_index(None, index, encoder=FakeEncoder(), options=BuildOptions(ann=AnnKind.EXACT))
+    for each in OLD[:3]:
+        remove([each["id"]], index)
+    told = [(event.number, event.what, event.by) for event in history(index)]
+    now = writer.MADE_BY
+    assert told == [(1, "build", "embedsearch 0.0.9"), *((number, "remove", now) for number in (2, 3, 4))]
+
+
+@pytest.mark.parametrize("damaged", ["papers-1.sqlite", "ann-1-flat.faiss", "vectors/*.npy", "keywords-1/*.term"])
+def test_damage_is_not_copied(tmp_path: Path, damaged: str) -> None:
+    index = build(tmp_path / "i", OLD, ann=AnnKind.FLAT)
+    remove([OLD[0]["id"]], index)
+    for path in [*index.glob(damaged), *index.glob(damaged.replace("-1", "-2"))]:
+        data = bytearray(path.read_bytes())
+        path.unlink()  # which may have another name
+        data[len(data) // 2] ^= 255
+        path.write_bytes(data)
+    before = list(verify_store(index))
+    assert before
+    changes = [lambda: compact(index)] if "vectors" in damaged else [lambda: put(index, added()[0])]
+    if damaged.startswith("papers"):
+        changes += [lambda: remove([OLD[1]["id"]], index), lambda: compact(index)]
+    for change in changes:
+        with pytest.raises(StoreCorrupt, match="as it was written, found other bytes"):
+            change()
+    assert read_manifest(index).serving.number == 2
+
+
 def test_history_says_what_was_done(tmp_path: Path) -> None:
     index = build(tmp_path / "i", OLD)
     put(index, added()[0])
@@ -295,6 +346,18 @@ def test_vectors_of_an_unknown_model_cannot_be_added_to(tmp_path: Path) -> None:
     build_index(corpus, tmp_path / "i", vectors=Space.of([each["id"] for each in OLD], vectors))
     with pytest.raises(ModelNotFound, match=r"expected .* to know what made its vectors"):
         add(corpus, tmp_path / "i")
+
+
+def test_what_was_added_to_given_vectors_stays_when_they_are_built_again(tmp_path: Path) -> None:
+    given, corpus = build(tmp_path / "given", OLD), corpora.write(tmp_path / "a.jsonl", OLD)
+    build_index(corpus, tmp_path / "i", vectors=given)
+    put(tmp_path / "i", corpora.records(N + 25)[N:])
+    remove([OLD[0]["id"]], tmp_path / "i")
+    build_index(None, tmp_path / "i", encoder=FakeEncoder(), options=BuildOptions(overwrite=True))
+    assert read_manifest(tmp_path / "i").serving.n_papers == N + 24
+    rollback(tmp_path / "i")
+    known = read_manifest(tmp_path / "i").serving
+    assert (known.vectors, known.has_encoder) == (None, True)  # no build takes those of the first alone
 
 
 def test_papers_are_chosen_as_for_a_build(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embedsearch.cli.cost import sending_options
-from embedsearch.cli.options import chosen, compute_options, index_option, is_quiet, message_options, paper_options
+from embedsearch.cli.options import chosen, compute_options, index_option, is_quiet, message_options, reading_options
 
 if TYPE_CHECKING:
     from embedsearch.encoders import Compute, Encoder
@@ -21,7 +21,8 @@ COMPUTE = ("device", "dtype", "token_budget", "concurrency")
 @click.command(name="add")
 @click.argument("corpus")
 @index_option
-@paper_options
+@reading_options
+@click.option("--template", metavar="TEXT", help="The index's, or nothing is added. [default: the index's]")
 @compute_options
 @sending_options
 @message_options
@@ -55,21 +56,17 @@ def command(corpus: str, index: Path, base_url: str | None, yes: bool, **shared:
 
 
 def _service(index: Path, base_url: str | None, compute: Compute) -> Encoder | None:
-    """The encoder of a service that is named, None where the index names no address: then it knows its own.
+    """The encoder of the index at a service that is named, with the key; None where none is.
 
-    The key must not go to an address that only the index names.
+    Without a name an address is taken from the index, and gets no key: whoever made the index chose it.
     """
-    from embedsearch.build import model_of_store
-    from embedsearch.encoders import Recipe, open_encoder
+    from embedsearch.encoders import ModelSpec, open_encoder
     from embedsearch.store.manifest import read_manifest
 
-    spec = model_of_store(index)
-    if spec is None or (spec.base_url is None and base_url is None):
-        return None
     if base_url is None:
-        raise click.UsageError(f"{index} was made with the service at {spec.base_url}: name it again, with --base-url.")
-    recipe = Recipe.from_dict(read_manifest(index, check_files=False).serving.recipe)
-    return open_encoder(replace(spec, base_url=base_url), compute=compute, expected=recipe)
+        return None
+    known = read_manifest(index).serving
+    return open_encoder(replace(ModelSpec.from_dict(known.model), base_url=base_url), compute=compute)
 
 
 def _told(report: UpdateReport) -> str:

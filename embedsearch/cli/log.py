@@ -21,9 +21,9 @@ def command(index: Path, format_: str | None) -> None:
     from embedsearch.store.history import history
     from embedsearch.store.manifest import read_manifest
 
-    console = make_console()
+    console, form = make_console(), format_ or "table"
     width = console.width if console.is_terminal else None
-    click.echo(to_text(history_table(history(index)), format_ or "table", width=width), nl=False)
+    click.echo(to_text(history_table(history(index), brief=form == "table"), form, width=width), nl=False)
     pending = read_manifest(index, check_files=False).pending
     if pending is not None and not is_quiet():
         what = pending.change.what

@@ -138,6 +138,21 @@ def paper_options(function: F) -> F:
     """Which papers are taken, and the text of each: what `chosen` takes"""
     for option in (
         click.option("--template", metavar="TEXT", help="What is taken of a paper as its text. [default: {abstract}]"),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of the sample."),
+        click.option(
+            "--sample",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Take N papers at random, the same ones each time.",
+        ),
+    ):
+        function = option(function)
+    return reading_options(function)
+
+
+def reading_options(function: F) -> F:
+    """How a file of papers is read, and up to where: the part of `paper_options` that holds of any file"""
+    for option in (
         click.option("--strict", is_flag=True, help="A paper without an abstract is an error, not left out."),
         click.option(
             "--field",
@@ -145,13 +160,6 @@ def paper_options(function: F) -> F:
             multiple=True,
             metavar="OURS=THEIRS",
             help="A column by another name: abstract=summary. May be repeated.",
-        ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of the sample."),
-        click.option(
-            "--sample",
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Take N papers at random, the same ones each time.",
         ),
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N papers."),
         click.option("--until", metavar="DATE", help="Only papers up to this day, month or year."),

@@ -106,7 +106,7 @@ def _by_words(first: StoredPaper, second: StoredPaper, common: float) -> Told:
     is_same = fold_name(first.title) == fold_name(second.title) != []
     stems = words_of(first.title), words_of(second.title)
     is_nearly = is_same or (all(stems) and common_words(*stems) >= NEARLY_EQUAL)
-    share = f"{_percent(common)} of the words in common"
+    share = f"{_percent(common)} of the words in common{_by_whom(first, second)}"
     why = f"{'the same title' if is_same else 'nearly the same title'}, {share}" if is_nearly else share
     if common >= NEARLY_ALL or (is_same and common >= MOST):
         return Told(Kind.SAME, why)
@@ -193,6 +193,17 @@ def surnames(paper: StoredPaper) -> frozenset[str]:
 def _have_author_in_common(first: StoredPaper, second: StoredPaper) -> bool:
     names = surnames(first), surnames(second)
     return not all(names) or bool(names[0] & names[1])
+
+
+def _by_whom(first: StoredPaper, second: StoredPaper) -> str:
+    """Nothing where the authors of either are not known."""
+    names = surnames(first), surnames(second)
+    if not all(names):
+        return ""
+    n = len(names[0] & names[1])
+    if names[0] == names[1]:
+        return ", by the same authors"
+    return f", {n:,} author{'s' * (n != 1)} in common" if n else ", no author in common"
 
 
 def _percent(share: float) -> str:

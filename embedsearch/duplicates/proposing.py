@@ -14,12 +14,14 @@ PROPOSED = 10
 MORE = 4
 """Times as many, where all that were proposed are near."""
 BATCH = 256
+MOST_NEIGHBOURS = 20_000
+"""Asked for at once: of a batch 40 MB of rows. A paper with more is one of a crowd."""
 MOST_PROPOSED = 5_000_000
 """Pairs that are held at once, 100 MB: where there are more, all pairs are looked at in less memory."""
 
 
 class TooMany(Exception):
-    """More pairs than are held."""
+    """More pairs than are held, or more neighbours than are asked for."""
 
 
 def proposed(
@@ -30,7 +32,8 @@ def proposed(
 
     The index is asked for the neighbours of each paper: for more of them while the last one wanted is near. It misses a
     pair that it proposes for neither paper. `allowed` is a mask over the store's rows where `rows` are not all that the
-    index has. Raises TooMany where more pairs are found than are held.
+    index has. Raises TooMany where more pairs are found than are held, or more neighbours of a
+    paper than are asked for.
     """
     if len(rows) >= 2**31:
         raise OptionError(f"expected fewer than {2**31:,} papers, found {len(rows):,}")
@@ -39,6 +42,8 @@ def proposed(
         some = np.arange(start, min(start + BATCH, len(rows)))
         vectors, k = view.read(rows[some]), PROPOSED
         while len(some):
+            if k > MOST_NEIGHBOURS:
+                raise TooMany
             found = view.ann.candidates(vectors, k, allowed=allowed)
             is_full = _add(pairs, view, rows, some, vectors, found, k, min_cosine)
             some, vectors, k = some[is_full], vectors[is_full], k * MORE
@@ -52,8 +57,10 @@ def _add(
 ) -> Mask:
     """Which of the papers `some` may have more neighbours than the k that were asked for."""
     needed = np.unique(np.concatenate(found))
-    needed = needed[np.isin(needed, rows, assume_unique=True)]
-    positions, there = np.searchsorted(rows, needed), view.read(needed)
+    positions = np.searchsorted(rows, needed)
+    is_mine = rows[np.minimum(positions, len(rows) - 1)] == needed
+    needed, positions = needed[is_mine], positions[is_mine]
+    there = view.read(needed)
     is_full = np.zeros(len(some), bool)
     for i, (paper, its_rows) in enumerate(zip(some.tolist(), found, strict=True)):
         at = np.searchsorted(needed, its_rows)

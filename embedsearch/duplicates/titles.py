@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from embedsearch.duplicates.scan import cosines_of_pairs
+from embedsearch.duplicates.scan import Progress, cosines_of_pairs
 from embedsearch.scores import Float32, Rows
 from embedsearch.search.view import StoreView
 from embedsearch.store.filters import fold_name
@@ -19,7 +19,9 @@ MOST_PAPERS = 20
 READ_AT_ONCE = 500
 
 
-def of_one_title(view: StoreView, rows: Rows, prepared: Callable[[Float32], Float32]) -> tuple[Rows, Rows, Float32]:
+def of_one_title(
+    view: StoreView, rows: Rows, prepared: Callable[[Float32], Float32], progress: Progress
+) -> tuple[Rows, Rows, Float32]:
     """(first, second, cosines), (m,) each, of the pairs of the same whole title among `rows` (n,): positions in them,
     first < second. Titles are compared without case, accents, LaTeX and punctuation. `prepared` is done to vectors
     before they are compared."""
@@ -29,6 +31,7 @@ def of_one_title(view: StoreView, rows: Rows, prepared: Callable[[Float32], Floa
             words = fold_name(stored.title)
             if len(words) >= FEWEST_WORDS:
                 papers_of.setdefault(" ".join(words), []).append(i)
+        progress(min(start + READ_AT_ONCE, len(rows)), len(rows))
     alike = [papers for papers in papers_of.values() if 1 < len(papers) <= MOST_PAPERS]
     pairs = [pair for papers in alike for pair in combinations(papers, 2)]
     first, second = np.array(pairs, np.int64).reshape(-1, 2).T

@@ -26,7 +26,7 @@ def caption(
         f" {options.neighbors} neighbours{searched}, smallest distance {options.min_dist:g}, seed {options.seed}."
     )
     kept = (
-        f"Of a paper's {found.k} nearest papers in the space, {_share(found.kept[number])} are among its {found.k}"
+        f"Of a paper's {found.k} nearest papers in {space.label}, {_share(found.kept[number])} are among its {found.k}"
         f" nearest in this picture (by chance {_share(found.chance)}{_measured(found, len(space))})."
     )
     lines = [made, kept]

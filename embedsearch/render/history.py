@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from embedsearch.render.tables import Column, Table
 from embedsearch.store.manifest import Event
@@ -22,23 +23,21 @@ COLUMNS = (
 """`changed` papers were embedded again, of `renewed` ones other fields are new."""
 
 
-def history_table(events: Sequence[Event]) -> Table:
-    """A row for each event, in their order."""
-    return Table(
-        COLUMNS,
-        tuple(
-            (
-                event.number,
-                event.at,
-                event.what,
-                event.n_papers,
-                event.n_new,
-                event.n_changed,
-                event.n_renewed,
-                event.n_removed,
-                event.source,
-                event.by,
-            )
-            for event in events
-        ),
+def history_table(events: Sequence[Event], *, brief: bool = False) -> Table:
+    """A row for each event, in their order; `brief` for people, who read a time without its zone."""
+    return Table(COLUMNS, tuple(_row(event, brief=brief) for event in events))
+
+
+def _row(event: Event, *, brief: bool) -> tuple[Any, ...]:
+    return (
+        event.number,
+        event.at[:19].replace("T", " ") if brief else event.at,
+        event.what,
+        event.n_papers,
+        event.n_new,
+        event.n_changed,
+        event.n_renewed,
+        event.n_removed,
+        event.source,
+        event.by,
     )

@@ -25,7 +25,7 @@ from embedsearch.map.colours import OTHER, ColourBy, Ramp, by_category, by_densi
 from embedsearch.map.points import MapPoints
 from embedsearch.store import atomic
 
-SCRIPTS = ("data.js", "painters.js", "hands.js", "plot.js", "legend.js", "search.js", "page.js")
+SCRIPTS = ("data.js", "painters.js", "hands.js", "plot.js", "legend.js", "search.js", "print.js", "page.js")
 N_SHADES = 64
 """Steps of a scale's colours in the page; one more is for what is not known."""
 EMPTY_HASH = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="

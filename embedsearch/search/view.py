@@ -13,15 +13,15 @@ import numpy as np
 
 from embedsearch.ann import AnnIndex, ExactScan, faiss_package
 from embedsearch.corpus import doi_of, is_arxiv_id, normal_id
-from embedsearch.errors import PaperNotFound, QueryError, StoreCorrupt, StoreError
+from embedsearch.errors import PaperNotFound, QueryError, StoreCorrupt
 from embedsearch.keywords import KeywordQuery, Keywords
 from embedsearch.scores import Float32, Mask, Rows, at_least_kth, cosines
 from embedsearch.search.asking import log as query_log
 from embedsearch.search.modes import HYBRID_WEIGHT
-from embedsearch.store.atomic import file_hash, file_identity
+from embedsearch.store.atomic import file_identity
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.filters import Filters
-from embedsearch.store.manifest import MANIFEST_NAME, REPAIR, FileEntry, Manifest, build_command, read_manifest
+from embedsearch.store.manifest import MANIFEST_NAME, REPAIR, Manifest, build_command, check_hash, read_manifest
 from embedsearch.store.space import open_vectors
 
 log = logging.getLogger("embedsearch")
@@ -140,7 +140,7 @@ class StoreView:
         opened = Keywords((self.folder / self.generation.keywords[0].name).parent)
         meta = next((entry for entry in self.generation.keywords if Path(entry.name).name == "meta.json"), None)
         if meta is not None:  # it names the other files, whose names are never used again
-            self._check_hash(meta)
+            check_hash(self.folder, meta)  # names without a hash may be another store's, where the folder was renamed
         return opened
 
     def _open_ann(self) -> AnnIndex:
@@ -152,25 +152,13 @@ class StoreView:
             return ExactScan(self.vectors)
         path = self.folder / note.file.name
         before = file_identity(path)
-        self._check_hash(note.file)  # first: of damaged files FAISS may make anything
+        check_hash(self.folder, note.file)  # first: of damaged files FAISS may make anything
         from embedsearch.ann import faiss_index  # here: faiss takes 0.1 s and keyword search does without
 
         opened = faiss_index.load(path, note)
         if file_identity(path) != before:
             raise StoreCorrupt(f"expected {path} as it was written, found another file; {REPAIR}")
         return opened
-
-    def _check_hash(self, entry: FileEntry) -> None:
-        """Names without a hash may be another store's, where the folder was renamed."""
-        path = self.folder / entry.name
-        try:
-            found = file_hash(path)
-        except FileNotFoundError:
-            raise StoreCorrupt(f"expected {path}, found no such file; {REPAIR}") from None
-        except OSError as error:
-            raise StoreError(f"expected to read {path}, found: {error.strerror}") from error
-        if found != entry.sha256:
-            raise StoreCorrupt(f"expected {path} as it was written, found other bytes; {REPAIR}")
 
     def mask(self, filters: Filters | None) -> Mask | None:
         """Which rows pass the filters; None where there are none. The caller may change it."""

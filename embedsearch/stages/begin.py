@@ -167,8 +167,11 @@ def _differences(known: Generation, encoder: Encoder, options: BuildOptions) -> 
 
 
 def _transform_is_open(known: Generation) -> bool:
-    """Whether nothing depends on the transform yet: it is to be fitted, or papers are to be embedded."""
-    unfitted = not known.complete and known.transform_file is None
+    """Whether nothing depends on the transform yet: it is to be fitted, or papers are to be embedded.
+
+    An addition has that of the papers that were there.
+    """
+    unfitted = not known.complete and known.transform_file is None and known.change.what == "build"
     return unfitted and (known.transform is not None or known.n_embedded < known.n_papers)
 
 

@@ -59,7 +59,8 @@ def check_beforehand(folder: Path, generation: Generation, encoder: Encoder, *, 
             f"expected vectors of {generation.dim} numbers, as {folder} has them, found that the model makes"
             f" {encoder.dim}: is another served under its name? Serve the old one again, or begin anew with --overwrite"
         )
-    if generation.transform is not None:  # sooner where the dimension was known: a service is asked here
+    if generation.transform is not None and generation.transform_file is None:
+        # Sooner where the dimension was known: a service is asked here.
         TransformSpec.parse(generation.transform).check(dim=encoder.dim, n_papers=generation.n_papers)
     _check_space(folder, generation, encoder.dim, n_papers)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from embedsearch.store.history import events_of
 from embedsearch.store.manifest import FORMAT, Generation, Manifest, read_manifest
+from embedsearch.store.writer import events_of
 from embedsearch.transform import TransformSpec
 
 

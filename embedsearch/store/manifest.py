@@ -150,9 +150,9 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     `n_fitted` papers (None: on all that there were before any was added).
 
     `model` is what the user asked for (a ModelSpec), `recipe` what that is (a Recipe), both as plain dictionaries.
-    Of vectors that were taken from elsewhere (`vectors`) and do not say how to make more, `weights` in the recipe is
-    GIVEN_VECTORS and a hash of them. `ann_memory` in bytes and `ann_recall` are what was asked of the index.
-    `hybrid_weight` is the cosine's in a hybrid score, None where it is the usual one.
+    Of vectors that were taken from elsewhere (`vectors`, None when others were added) and do not say how to make more,
+    `weights` in the recipe is GIVEN_VECTORS and a hash of them. `ann_memory` in bytes and `ann_recall` are what was
+    asked of the index. `hybrid_weight` is the cosine's in a hybrid score, None where it is the usual one.
     """
 
     number: int
@@ -302,6 +302,19 @@ def check_sizes(folder: Path, generation: Generation) -> None:
             raise StoreCorrupt(
                 f"expected {entry.size} bytes in {folder / entry.name}, found {found}: it was cut or changed; {REPAIR}"
             )
+
+
+def check_hash(folder: Path, entry: FileEntry) -> None:
+    """Raise StoreCorrupt for a file that is not the one that was written, StoreError for one that cannot be read."""
+    path = folder / entry.name
+    try:
+        found = file_hash(path)
+    except FileNotFoundError:
+        raise StoreCorrupt(f"expected {path}, found no such file; {REPAIR}") from None
+    except OSError as error:
+        raise StoreError(f"expected to read {path}, found: {error.strerror}") from error
+    if found != entry.sha256:
+        raise StoreCorrupt(f"expected {path} as it was written, found other bytes; {REPAIR}")
 
 
 def build_command(folder: Path) -> str:

@@ -95,9 +95,10 @@ class StoreWriter:
         generation = msgspec.structs.replace(generation, updated=now())
         old = self.manifest
         if old.building is None:
-            done = [event_of(generation)] if generation.complete and not self._is_told(generation) else []
-            told = msgspec.structs.replace(old, serving=generation, history=[*old.history, *done])
-            return self._commit(told, generation)
+            known = events_of(old)  # a store whose index alone is made anew is the same generation
+            is_new = generation.complete and all(event.number != generation.number for event in known)
+            told = [*known, event_of(generation)] if is_new else [*known]
+            return self._commit(msgspec.structs.replace(old, serving=generation, history=told), generation)
         if not generation.complete:
             return self._commit(msgspec.structs.replace(old, building=generation), generation)
         return self.serve(generation)
@@ -114,7 +115,7 @@ class StoreWriter:
             serving=generation,
             building=None,
             previous=previous,
-            history=[*old.history, event_of(generation)],
+            history=[*events_of(old), event_of(generation)],
         )
         return self._commit(whole, generation)
 
@@ -139,14 +140,10 @@ class StoreWriter:
         previous = old.previous if old.building is not None else None
         event = Event(number=back.number, at=now(), by=MADE_BY, n_papers=back.n_papers, what="rollback")
         told = msgspec.structs.replace(
-            old, serving=back, building=None, previous=previous, history=[*old.history, event]
+            old, serving=back, building=None, previous=previous, history=[*events_of(old), event]
         )
         self._commit(told, back)
         return event
-
-    def _is_told(self, generation: Generation) -> bool:
-        """Whether history has it already: a store whose index alone was made anew is the same generation."""
-        return self.manifest is not None and any(each.number == generation.number for each in self.manifest.history)
 
     def _commit(self, manifest: Manifest, generation: Generation) -> Generation:
         self.manifest = commit(self.folder, msgspec.structs.replace(manifest, made_by=MADE_BY))
@@ -179,6 +176,14 @@ def event_of(generation: Generation) -> Event:
     if generation.change.what == "build":
         change |= {"n_new": generation.n_papers, "source": generation.corpus.source}
     return Event(number=generation.number, at=generation.updated, by=MADE_BY, n_papers=generation.n_papers, **change)
+
+
+def events_of(manifest: Manifest) -> tuple[Event, ...]:
+    """Every generation that was served; of a store from before there was a history, those that are left."""
+    if manifest.history:
+        return tuple(manifest.history)
+    left = [each for each in (manifest.previous, manifest.serving) if each is not None and each.complete]
+    return tuple(msgspec.structs.replace(event_of(each), by=manifest.made_by) for each in left)
 
 
 def refuse_what_is_not_ours(folder: Path) -> None:

@@ -20,7 +20,7 @@ from embedsearch.stages.pending import Pending
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.catalogue_updater import CatalogueUpdater
-from embedsearch.store.manifest import Ann, Generation, describe
+from embedsearch.store.manifest import Ann, Generation, check_hash, describe
 from embedsearch.store.space import open_vectors
 from embedsearch.store.writer import StoreWriter
 from embedsearch.texts import Template
@@ -226,6 +226,7 @@ def _grown(
     from embedsearch.ann import faiss_index  # here: faiss is loaded where it is needed alone
 
     progress(Step(stage=Stage.ANN, done=0, total=1))
+    check_hash(folder, known.file)  # of damaged files FAISS may make anything
     path = folder / f"ann-{generation.number}-{kind.value}.faiss"
     with new_path(path) as temporary:
         vectors = open_vectors(folder, generation)

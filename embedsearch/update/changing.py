@@ -16,7 +16,16 @@ from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue, StoredPaper
 from embedsearch.store.catalogue_updater import CatalogueUpdater, Kind
 from embedsearch.store.lock import writer_lock
-from embedsearch.store.manifest import Change, FileEntry, Generation, build_command, describe, now, read_manifest
+from embedsearch.store.manifest import (
+    Change,
+    FileEntry,
+    Generation,
+    build_command,
+    check_hash,
+    describe,
+    now,
+    read_manifest,
+)
 from embedsearch.store.writer import StoreWriter
 from embedsearch.update.report import UpdateReport
 
@@ -60,11 +69,15 @@ def change(
 
     `tell` is called once and gives what it counted. Where that changes nothing, there is no generation, but a report
     alone. Rows that were appended have no vectors yet; without any the generation is complete.
+
+    Raises StoreCorrupt where what is copied is not what was written: the copy would have a hash of its own.
     """
     assert writer.manifest is not None, "a store that is changed is there"
     folder, known, number = writer.folder, writer.manifest.serving, writer.next_number
     path = folder / f"papers-{number}.sqlite"
     report: UpdateReport | None = None
+    for entry in (known.papers, *known.keywords):
+        check_hash(folder, entry)
     try:
         with new_path(path) as temporary, CatalogueUpdater(temporary, folder / known.papers.name) as updater:
             report = _counted(tell(updater), updater)
@@ -91,6 +104,7 @@ def change(
         n_fitted=(known.n_fitted or known.n_papers) if known.transform_file else None,
         corpus=msgspec.structs.replace(known.corpus, checksum=checksum),
         papers=describe(folder, path),
+        vectors=None if added else known.vectors,  # which do not have all papers any more
         keywords=_keywords(folder, known, number, path, updater),
         ann=None if added else known.ann,  # one that has all rows is made when they have vectors
         change=_noted(what, report, source),

@@ -21,7 +21,7 @@ from embedsearch.stages.options import Progress, Stage, Step
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.catalogue_updater import write_living
-from embedsearch.store.manifest import Change, Generation, Shard, describe, now
+from embedsearch.store.manifest import Change, Generation, Shard, check_hash, describe, now
 from embedsearch.store.vectors import open_shard, write_shard
 from embedsearch.update.changing import opened
 from embedsearch.update.report import UpdateReport
@@ -47,6 +47,8 @@ def compact(
         nothing = UpdateReport(generation=known.number, n_papers=known.n_papers)
         if not known.n_dead and len(known.starts) == 1:
             return nothing
+        for each in (known.papers, *(shard.file for shard in known.shards)):
+            check_hash(folder, each)  # else damage would be copied, and have a right hash from then on
         papers = folder / f"papers-{number}.sqlite"
         with new_path(papers) as temporary:
             checksum = write_living(temporary, folder / known.papers.name)

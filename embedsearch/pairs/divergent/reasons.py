@@ -16,18 +16,24 @@ _SURFACE = re.compile(r"[^\W_]{3,}")
 
 
 def shared_terms(
-    first: str, second: str, *, n_with: Callable[[str], int], n_papers: int, most: int = TERMS_SHOWN
+    first: str,
+    second: str,
+    *,
+    n_with: Callable[[str], int],
+    n_papers: int,
+    most: int = TERMS_SHOWN,
+    rare: float = RARE,
 ) -> tuple[SharedTerm, ...]:
     """The rare terms of two texts for people, rarest first, at most `most`.
 
     Names of objects (`texts.designations`) come first, then words by the number of papers that have them, `n_with` of a
-    word as `keywords.words_of` makes it. Words are compared by their stems and shown as a text has them; numbers and
-    words of one or two letters tell nothing.
+    word as `keywords.words_of` makes it: a share of `rare` of all papers at most. Words are compared by their stems and
+    shown as a text has them; numbers and words of one or two letters tell nothing.
     """
     names = _names(first), _names(second)
     found = [SharedTerm(term=names[0][key], n_papers=None) for key in names[0] if key in names[1]][:most]
     mine, other = _surfaces(first), _surfaces(second)
-    limit = max(2, int(RARE * n_papers))
+    limit = max(2, int(rare * n_papers))
     counted = [(n_with(stem), stem) for stem in mine if stem in other]
     for n, stem in sorted(pair for pair in counted if pair[0] <= limit)[: most - len(found)]:
         # A word at the beginning of a sentence is shown as it stands within one, if it does.

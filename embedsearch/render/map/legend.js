@@ -5,6 +5,7 @@ class Legend {
   constructor(about, points, { recolour, refilter }) {
     Object.assign(this, { about, points, recolour, refilter });
     this.by = about.by;
+    this.onPaper = false;
     this.dark = window.matchMedia("(prefers-color-scheme: dark)");
     this.reset();
     const choice = byId("by");
@@ -28,7 +29,7 @@ class Legend {
 
   // Colours that run into the ground are mixed with its opposite; the black of the palette becomes white in the dark.
   visible(hex) {
-    const dark = this.dark.matches;
+    const dark = this.dark.matches && !this.onPaper;
     if (dark && hex === "#000000") return "#ffffff";
     const channels = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255);
     const light = 0.2126 * channels[0] ** 2.2 + 0.7152 * channels[1] ** 2.2 + 0.0722 * channels[2] ** 2.2;

@@ -16,6 +16,7 @@ class Page {
     for (const plot of this.plots) plot.painter = this.painter(plot);
     document.documentElement.dataset.painter = this.renderer ? "card" : "pixels";
     if (!this.renderer && this.n > 1e5) notice("This browser finds no graphics card: while the map moves it is drawn coarsely.");
+    this.printer = new Printer(this);
     this.listen();
     this.listRegions();
   }

@@ -97,20 +97,21 @@ class CardPainter {
 }
 
 class PixelPainter {
-  constructor(canvas, points) {
+  // `size`: width, height, and pixels for each of them; without it, those of the canvas on the screen.
+  constructor(canvas, points, size) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     this.points = points;
     this.shown = null;
     this.found = null;
     this.drawn = 0;
-    this.resize();
+    this.resize(size);
   }
 
-  resize() {
-    const scale = window.devicePixelRatio || 1;
-    this.canvas.width = Math.max(1, Math.round(this.canvas.clientWidth * scale));
-    this.canvas.height = Math.max(1, Math.round(this.canvas.clientHeight * scale));
+  resize([width, height, scale] = [this.canvas.clientWidth, this.canvas.clientHeight, window.devicePixelRatio || 1]) {
+    this.scale = scale;
+    this.canvas.width = Math.max(1, Math.round(width * scale));
+    this.canvas.height = Math.max(1, Math.round(height * scale));
     this.image = this.context.createImageData(this.canvas.width, this.canvas.height);
     this.words = new Uint32Array(this.image.data.buffer);
   }
@@ -139,11 +140,11 @@ class PixelPainter {
     this.drawn = now;
     clearTimeout(this.later);
     if (quick) this.later = setTimeout(() => this.draw(this.camera, true), 150);
-    const size = sizeOf(n, camera.ratio) * (window.devicePixelRatio || 1);
+    const size = sizeOf(n, camera.ratio) * this.scale;
     const [red, green, blue] = this.ground;
     this.words.fill(((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0);
     this.splat(this.shown, n, quick ? Math.min(size, 2) : size, opacityOf(n, camera.ratio) * (this.found ? FAINT : 1));
-    if (this.found) this.splat(this.found, this.found.length, size + 2, 1);
+    if (this.found) this.splat(this.found, this.found.length, size + 2 * this.scale, 1);
     this.context.putImageData(this.image, 0, 0);
   }
 

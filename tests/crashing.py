@@ -29,7 +29,7 @@ from embedsearch.encoders import Compute, Encoded, Encoder, open_encoder
 from embedsearch.errors import StoreNotFound
 from embedsearch.search import Mode, Searcher
 from embedsearch.store.atomic import TEMPORARY_PREFIX, file_hash
-from embedsearch.store.catalogue import TABLES
+from embedsearch.store.catalogue_views import TABLES
 from embedsearch.store.lock import LOCK_NAME
 from embedsearch.store.manifest import MANIFEST_NAME, Generation, Manifest, read_manifest
 from embedsearch.verify import verify_store

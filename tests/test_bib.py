@@ -384,6 +384,16 @@ def test_what_the_command_refuses(home: Path, arguments: tuple[str, ...], code: 
     assert len(done.stderr.splitlines()) == 1 or code == 2
 
 
+def test_a_key_commands_no_terminal(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "odd.bib"
+    path.write_text(f"@misc{{k\x1b]0;title\x07\u202e, eprint = {{2512.99999}}}}\n@misc{{a, eprint = {{{IDS[0]}}}}}\n")
+    found = run("query", "--like", str(path), "--index", "i", cwd=home)
+    assert found.stderr == "1 of 2 papers are not in this index: k ]0;title  \n"
+    path.write_text(path.read_text().replace(IDS[0], "2512.99998"))
+    nothing = run("query", "--like", str(path), "--index", "i", cwd=home)
+    assert nothing.stderr.endswith("found none: k ]0;title  , a\n")
+
+
 def test_latin_1_and_damage_are_said(home: Path, tmp_path: Path) -> None:
     (tmp_path / "old.bib").write_bytes(
         f"@misc{{a, eprint = {{{IDS[0]}}}, title = {{M\xfcller}}}}\n@misc{{b, title = {{No end".encode("latin-1")

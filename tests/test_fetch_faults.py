@@ -124,6 +124,22 @@ def test_what_is_final_is_one_error_at_once(server: OaiServer, out: Path, slept:
     assert n_lines(out) == 9
 
 
+def test_a_token_that_leads_to_itself_is_one_error(server: OaiServer, out: Path, slept: list[float]) -> None:
+    first: list[str] = []
+
+    def same(handler: Any, text: str) -> None:
+        first.append(text)
+        handler.send(200, first[0], {})
+
+    server.misbehave = lambda n, query: same if n >= 1 else None
+    with pytest.raises(ServerError, match="found the one that asked for this page"):
+        get(server, out, slept)
+    assert len(server.queries) == 3
+    server.misbehave = lambda n, query: None
+    get(server, out, slept)
+    assert n_lines(out) == 9
+
+
 def test_a_redirect_on_the_same_host_is_followed(server: OaiServer, out: Path, slept: list[float]) -> None:
     server.misbehave = lambda n, query: status(302, Location="/other/oai") if n == 2 else None
     assert get(server, out, slept).n_requests == 5

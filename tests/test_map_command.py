@@ -103,6 +103,7 @@ def test_regions_as_csv(home: Path) -> None:
 REFUSED = {
     "unknown suffix": (("--out", "x.gif"), "expected a map named *.html, *.htm, *.png, *.pdf, *.svg, found 'x.gif'", 1),
     "unknown table": (("--table", "x.txt"), "expected a table named *.csv, *.json, found 'x.txt'", 1),
+    "a size of a page": (("--size", "one-column"), "Expected --size with a figure", 2),
     "a folder": (("--out", "folder.png"), "expected to write a map to folder.png, found a folder of that name", 1),
     "no place": (("--out", "/proc/x/y.html"), "expected to write /proc/x/y.html, found: ", 1),
     "too large a sample": (("--sample", "10,000"), "expected a sample of at most 150 papers, all there are", 1),

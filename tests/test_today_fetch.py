@@ -100,6 +100,36 @@ def test_a_holiday_costs_nothing(index, server, monkeypatch):
     assert (ids(day), day.since) == (["2611.00001", "2611.00002", "2611.00009"], "2026-11-21")
 
 
+def test_what_was_added_and_not_listed_is_new_the_next_day(index, server, monkeypatch):
+    run(index, server, 26, monkeypatch)
+    server.records.append(announced("2611.00005", "2026-11-27", sent="2026-11-26"))
+
+    def killed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    for step in ("list_day", "write_day"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"embedsearch.today.morning.{step}", killed)
+            with pytest.raises(KeyboardInterrupt):
+                run(index, server, 27, patch)
+        assert StoreView.open(index).catalogue.row_of("2611.00005") is not None
+    server.records.append(announced("2611.00006", "2026-11-28", sent="2026-11-27"))
+    day = run(index, server, 28, monkeypatch)
+    assert (ids(day), day.since) == (["2611.00005", "2611.00006"], "2026-11-26")
+    assert ids(run(index, server, 29, monkeypatch)) == []
+
+
+def test_a_clock_that_was_ahead_is_no_harm(index, server, monkeypatch):
+    for day in (28, 29):
+        run(index, server, day, monkeypatch)
+    server.records.append(announced("2611.00005", "2026-11-26", sent="2026-11-26"))
+    day = run(index, server, 26, monkeypatch)
+    assert (ids(day), day.since) == (["2611.00001", "2611.00002", "2611.00005"], "2026-11-25")
+    server.records.append(announced("2611.00006", "2026-11-27", sent="2026-11-26"))
+    day = run(index, server, 27, monkeypatch)
+    assert (ids(day), day.since, day.until) == (["2611.00006"], "2026-11-26", "2026-11-27")
+
+
 def test_days_that_are_asked_for(index, server, monkeypatch):
     run(index, server, 26, monkeypatch)
     server.records.append(announced("2611.00004", "2026-11-27", sent="2026-11-26"))

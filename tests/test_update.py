@@ -114,6 +114,16 @@ def test_papers_that_only_come_have_the_same_scores_by_words_at_once(tmp_path: P
     assert_same(index, build(tmp_path / "fresh", corpora.records(N + 25)), by_words=True)
 
 
+def test_words_of_renewed_papers_are_compacted(tmp_path: Path) -> None:
+    index = build(tmp_path / "i", OLD)
+    renewed = [{**each, "title": "A comet in Orion", "journal-ref": "ApJ 1"} for each in OLD[:40]]
+    assert len(put(index, renewed).renewed) == 40
+    assert read_manifest(index).serving.n_dead == 0
+    assert not compact(index).is_nothing
+    assert_same(index, build(tmp_path / "fresh", [*renewed, *OLD[40:]]), by_words=True)
+    assert compact(index).is_nothing
+
+
 def test_only_what_is_new_is_embedded(tmp_path: Path) -> None:
     index, encoder = build(tmp_path / "i", OLD), FakeEncoder()
     add(corpora.write(tmp_path / "more.jsonl", added()[0]), index, encoder=encoder)
@@ -244,13 +254,12 @@ def test_history_of_before_there_was_one_is_kept(tmp_path: Path) -> None:
 def test_damage_is_not_copied(tmp_path: Path, damaged: str) -> None:
     index = build(tmp_path / "i", OLD, ann=AnnKind.FLAT)
     remove([OLD[0]["id"]], index)
-    for path in [*index.glob(damaged), *index.glob(damaged.replace("-1", "-2"))]:
+    for path in {*index.glob(damaged), *index.glob(damaged.replace("-1", "-2"))}:
         data = bytearray(path.read_bytes())
         path.unlink()  # which may have another name
         data[len(data) // 2] ^= 255
         path.write_bytes(data)
-    before = list(verify_store(index))
-    assert before
+    assert list(verify_store(index))
     changes = [lambda: compact(index)] if "vectors" in damaged else [lambda: put(index, added()[0])]
     if damaged.startswith("papers"):
         changes += [lambda: remove([OLD[1]["id"]], index), lambda: compact(index)]
@@ -315,6 +324,11 @@ def test_what_was_begun_can_be_given_up(tmp_path: Path) -> None:
             corpora.write(tmp_path / "more.jsonl", added()[0]), index,
             encoder=FakeEncoder(fail_at=20, failure=_StopError()),
         )  # fmt: skip
+    building = read_manifest(index).building
+    assert building is not None
+    (index / building.papers.name).unlink()
+    with pytest.raises(StoreCorrupt, match="found no such file; give up what is being built: embedsearch rollback"):
+        put(index, OLD)
     assert rollback(index).number == 1
     assert read_manifest(index).pending is None
     assert remove([OLD[1]["id"]], index).n_papers == N - 1
@@ -381,20 +395,39 @@ def test_a_deleted_record_leaves_a_build_without_its_paper(tmp_path: Path) -> No
     assert read_manifest(index).serving.n_papers == N - 1
 
 
-def test_a_catalogue_says_how_many_rows_it_has_in_its_file(tmp_path: Path) -> None:
+def test_only_what_changed_is_written_of_a_catalogue(tmp_path: Path) -> None:
+    index = build(tmp_path / "i", OLD)
+    remove([OLD[-1]["id"], OLD[4]["id"]], index)
+    put(index, [{**OLD[5], "title": "Other"}])
+    generation = read_manifest(index).serving
+    assert generation.papers_base is not None
+    assert generation.papers_base.name == "papers-1.sqlite"
+    catalogue = Catalogue(index / generation.papers.name)
+    assert (len(catalogue), catalogue.n_rows, len(catalogue.rows())) == (N - 2, N, N - 2)
+    with sqlite3.connect(index / generation.papers.name) as db:
+        assert [id for (id,) in db.execute("SELECT id FROM papers")] == [OLD[5]["id"]]
+        assert db.execute("SELECT count(*) FROM gone").fetchone() == (3,)
+    compact(index)
+    assert read_manifest(index).serving.papers_base is None
+
+
+def test_a_base_that_was_changed_is_found_out(tmp_path: Path) -> None:
     index = build(tmp_path / "i", OLD)
     remove([OLD[-1]["id"]], index)
-    path = index / read_manifest(index).serving.papers.name
-    with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (N,)
-    catalogue = Catalogue(path)
-    assert (len(catalogue), catalogue.n_rows, len(catalogue.rows())) == (N - 1, N, N - 1)
+    with sqlite3.connect(index / "papers-1.sqlite") as db:
+        db.execute("UPDATE texts SET checksum = zeroblob(32) WHERE row = 3")
+    db.close()
+    assert any("papers-1.sqlite" in line for line in verify_store(index))
+    assert Catalogue(index / "papers-2.sqlite").checksum() != read_manifest(index).serving.corpus.checksum
+    (index / "papers-1.sqlite").unlink()
+    with pytest.raises(StoreError, match=r"expected .*papers-1.sqlite, found no such file"):
+        Searcher.open(index, encoder=FakeEncoder())
 
 
 def test_a_broken_generation_is_no_way_back(tmp_path: Path) -> None:
     index = build(tmp_path / "i", OLD)
     remove([OLD[1]["id"]], index)
-    (index / "papers-1.sqlite").write_bytes(b"")
+    (index / "keywords-1" / "meta.json").write_bytes(b"")
     with pytest.raises(StoreError, match=r"expected generation 1 of .* to be whole"):
         rollback(index)
     assert read_manifest(index).serving.number == 2

@@ -165,7 +165,10 @@ def test_what_does_not_fit(home: Path) -> None:
     assert "template" in fails("add", corpus, "--template", "{title}", "--index", "i", cwd=home)
     corpora.write(home / "bad.jsonl", [RECORDS[20] | {"abstract": "NAN"}])
     before = (home / "i" / "manifest.json").read_bytes()
-    assert IDS[20] in fails("add", "bad.jsonl", "--index", "i", cwd=home)
+    for _ in range(2):  # the second time it is what was begun that fails
+        said = fails("add", "bad.jsonl", "--index", "i", cwd=home)
+        assert f"paper {IDS[20]}: " in said
+        assert "give this addition up with: embedsearch rollback --index i, and add without that paper" in said
     does("rollback", cwd=home)
     assert json.loads((home / "i" / "manifest.json").read_bytes())["serving"] == json.loads(before)["serving"]
 

@@ -7,6 +7,7 @@ nothing is tidied up, as in a process that is gone; benchmarks/update_kills.py k
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -323,9 +324,11 @@ def _is_replaced(base: Generation, batch: Sequence[Record], state: State) -> boo
 @cache
 def _started(kind: str, n: int) -> Path:
     """A new store of n papers, which is copied."""
-    folder = Path(tempfile.mkdtemp(prefix="embedsearch-updating-"))
-    _build(folder / "start", kind, corpora.records(n))
-    return folder / "start"
+    kept = tempfile.TemporaryDirectory(prefix="embedsearch-updating-")
+    atexit.register(kept.cleanup)
+    start = Path(kept.name) / "start"
+    _build(start, kind, corpora.records(n))
+    return start
 
 
 _fresh: dict[tuple[str, str], Answers] = {}

@@ -43,7 +43,7 @@ FORMATS = ("table", "json", "csv")
 @click.option(
     "--exact",
     is_flag=True,
-    help="Look at all pairs also where there are more than 50,000 papers and the index is approximate.",
+    help="Look at all pairs also where there are more than 100,000 papers and the index is approximate.",
 )
 @click.option(
     "--center/--no-center",

@@ -105,7 +105,9 @@ def main() -> None:
         cli.main(prog_name="embedsearch", standalone_mode=False, auto_envvar_prefix="EMBEDSEARCH")
         code = 0
     except EmbedsearchError as error:
-        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        from embedsearch.render.tables import printable
+
+        click.echo(f"Error: {printable(' '.join(str(error).split()))}", err=True)
         code = 1
     except click.exceptions.Exit as exit:
         code = exit.exit_code

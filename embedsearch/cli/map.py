@@ -92,6 +92,8 @@ def command(
     from embedsearch.map.layout import umap_version
     from embedsearch.render import map_tables, tables
 
+    if size and out.suffix.lower() in PAGES:
+        raise click.UsageError("Expected --size with a figure (--out FILE.png, .pdf or .svg): a page fits its window.")
     _check_paths(out, table)
     umap_version()
     options = LayoutOptions(neighbors=neighbors, min_dist=min_dist, seed=seed)

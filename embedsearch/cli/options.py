@@ -200,10 +200,12 @@ def parse_fields(fields: Sequence[str], *, option: str = "--field") -> dict[str,
 
 
 class _ToStderr(logging.Handler):
-    """A line on stderr, whichever stream that is at the time."""
+    """A line on stderr, whichever stream that is at the time. Keys and names in it are other people's."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        from embedsearch.render.tables import printable
+
+        click.echo("\n".join(map(printable, self.format(record).split("\n"))), err=True)
 
 
 def message_options(function: F) -> F:

@@ -19,6 +19,7 @@ from embedsearch.errors import EmbedsearchError
 from embedsearch.fetch import ARXIV
 from embedsearch.render.day import counted, day_dict, day_text, not_found, to_markdown
 from embedsearch.render.results import to_json
+from embedsearch.render.tables import printable
 from embedsearch.store.atomic import check_writable, disk_errors, write_bytes
 from embedsearch.store.manifest import now
 from embedsearch.today import DayList
@@ -69,7 +70,7 @@ def logged(path: Path | None) -> Iterator[Callable[[DayList], None]]:
             f"{counted(day.n_new, 'new paper')} from {day.since} to {day.until}, {len(day.papers):,} listed"
         )
     except EmbedsearchError as error:
-        said.append(f"Error: {' '.join(str(error).split())}")
+        said.append(f"Error: {printable(' '.join(str(error).split()))}")
         raise
     finally:
         with disk_errors(path), path.open("a", encoding="utf-8") as file:

@@ -180,7 +180,7 @@ def bytes_a_paper(generation: Generation) -> dict[str, float]:
     """By kind of file, where there is one: of the papers that have a vector so far, the vectors."""
     n, n_embedded = max(1, generation.n_papers), max(1, generation.n_embedded)
     sizes = {
-        "papers": generation.papers.size / n,
+        "papers": generation.papers_size / n,
         "keywords": sum(entry.size for entry in generation.keywords) / n,
         "vectors": sum(shard.file.size for shard in generation.shards) / n_embedded,
         "ann": (generation.ann.file.size if generation.ann else 0) / n,

@@ -141,7 +141,7 @@ class _Harvest:
                 explain_set(self._server, _turn(state))
             return None
         state.asked_on = state.asked_on or (answer.day or utc_today()).isoformat()
-        return read_page(answer, state.prefix)
+        return read_page(answer, state.prefix, reading.token)
 
     def _keep(self, state: State, page: Page | None) -> None:
         """Write a page, then what comes next: in this order, so that a kill between the two costs one page."""

@@ -70,8 +70,11 @@ def read_answer(data: bytes, verb: str) -> Answer:
     return Answer(element, day)
 
 
-def read_page(answer: Answer, prefix: str) -> Page:
-    """The records of a ListRecords. One that cannot be read is named in `bad`; ServerError if that is all of them."""
+def read_page(answer: Answer, prefix: str, asked: str | None = None) -> Page:
+    """The records of a ListRecords. One that cannot be read is named in `bad`; ServerError if that is all of them.
+
+    `asked` is the token that was asked with: ServerError for one that leads to itself, which has no end.
+    """
     records, bad = [], []
     elements = answer.element.findall(f"{OAI}record")
     for element in elements:
@@ -84,6 +87,8 @@ def read_page(answer: Answer, prefix: str) -> Page:
     token = answer.element.find(f"{OAI}resumptionToken")
     size = token.get("completeListSize", "") if token is not None else ""
     text = (token.text or "").strip() if token is not None else ""
+    if text and text == asked:
+        raise ServerError("expected a token that asks for the next page, found the one that asked for this page")
     n_all = int(size) if size.isascii() and size.isdigit() and len(size) < 10 else None
     return Page(tuple(records), tuple(bad), text or None, n_all)
 

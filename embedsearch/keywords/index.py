@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import tempfile
@@ -86,6 +87,9 @@ class Keywords:
             index.register_tokenizer("people", ANALYZER)
             index.reload()
             self._searcher = index.searcher()
+            segments = json.loads((folder / "meta.json").read_bytes())["segments"]
+        self._n_counted = sum(int(segment["max_doc"]) for segment in segments)
+        """Papers that BM25 counts, of which some may be gone; as does `doc_freq`."""
 
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
@@ -181,7 +185,7 @@ class Keywords:
 
     def _rare(self, query: KeywordQuery) -> tuple[tantivy.Query, float] | None:
         """What is asked without frequent words, and the most that these add to a score; None where that is nothing."""
-        n, added, frequent = len(self), 0.0, set[str]()
+        n, added, frequent = self._n_counted, 0.0, set[str]()
         if n < LARGE or query.phrases or query.quoted_names:
             return None
         with _damage(self._folder):

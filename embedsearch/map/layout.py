@@ -65,7 +65,7 @@ def layout(vectors: Float32, options: LayoutOptions, *, found: Neighbours | None
         raise OptionError(f"expected at least {FEWEST} papers for a map, found {len(vectors)}")
     umap_version()
     n_neighbors = min(options.neighbors, len(vectors) - 1)
-    known = {} if found is None else {"precomputed_knn": _with_self(found.first(n_neighbors - 1))}
+    known = {} if found is None else {"precomputed_knn": with_self(found.first(n_neighbors - 1))}
     with warnings.catch_warnings():
         # That it runs in one thread, that new papers cannot be added, that TensorFlow is not here: all known
         warnings.simplefilter("ignore")
@@ -81,7 +81,7 @@ def layout(vectors: Float32, options: LayoutOptions, *, found: Neighbours | None
     return xy
 
 
-def _with_self(found: Neighbours) -> tuple[Any, Any, None]:
+def with_self(found: Neighbours) -> tuple[Any, Any, None]:
     """Indices and distances as UMAP has them: each paper is its own first neighbour."""
     n = len(found.positions)
     indices = np.concatenate([np.arange(n)[:, None], found.positions], axis=1)

@@ -1,4 +1,4 @@
-"""The papers of a store by row: an SQLite file that is written once and then only read."""
+"""The papers of a store by row: SQLite files that are written once and then only read."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +19,12 @@ from embedsearch.errors import StoreCorrupt
 from embedsearch.records import Paper
 from embedsearch.scores import Mask, Rows
 from embedsearch.store.atomic import file_identity
+from embedsearch.store.catalogue_views import State, checksum_of, open_views, read_only
 from embedsearch.store.filters import Filters, fold_name, is_author
 from embedsearch.store.manifest import REPAIR
 
 T = TypeVar("T")
 
-TABLES = ("papers", "texts", "categories")
-CHECKSUMS = "SELECT row, id, checksum FROM papers JOIN texts USING (row) ORDER BY row"
 LISTED = "row IN (SELECT value FROM json_each(?))"
 """One text for lists of any length: SQLite keeps what it made of it."""
 
@@ -47,6 +45,7 @@ class _Connection:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
+        self.state: State | None = None
 
     def __del__(self) -> None:
         self.db.close()
@@ -59,10 +58,12 @@ class Catalogue:
         self._path = path
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._identity: tuple[int, int] | None = None
+        self._base: Path | None = None
+        self._identity: tuple[tuple[int, int] | None, tuple[int, int] | None] | None = None
         # Once: the file does not change, and one that is no catalogue is found out here.
-        self._n = int(self._execute("SELECT count(*) FROM papers")[0][0])
-        self._n_rows = int(self._execute("PRAGMA user_version")[0][0]) or self._n
+        state = self._opened().state
+        self._n = state.n_papers if state else int(self._execute("SELECT count(*) FROM all_papers")[0][0])
+        self._n_rows = state.n_rows if state else self._n
 
     def __len__(self) -> int:
         return self._n
@@ -74,38 +75,38 @@ class Catalogue:
 
     def rows(self) -> Rows:
         """The rows of all papers, ascending: (n,) int64."""
-        found = self._execute("SELECT row FROM papers ORDER BY row")
+        found = self._execute("SELECT row FROM all_papers ORDER BY row")
         return np.fromiter((row for (row,) in found), np.int64, len(found))
 
     def row_of(self, id: str) -> int | None:
         """The row of a paper by its normal id."""
         try:
-            found = self._execute("SELECT row FROM papers WHERE id = ?", id)
+            found = self._execute("SELECT row FROM all_papers WHERE id = ?", id)
         except UnicodeEncodeError:  # of a lone surrogate, which no stored text holds
             return None
         return found[0][0] if found else None
 
     def row_of_doi(self, doi: str) -> int | None:
         """The row of the first paper with this DOI, in any case."""
-        found = self._execute("SELECT min(row) FROM papers WHERE doi = ?", doi.lower())
+        found = self._execute("SELECT min(row) FROM all_papers WHERE doi = ?", doi.lower())
         row: int | None = found[0][0]
         return row
 
     def rows_of_title(self, title: str) -> list[int]:
         """The rows of the papers whose whole title is this, whatever its case, accents, LaTeX and punctuation."""
         key = title_key(title)
-        return [row for (row,) in self._execute("SELECT row FROM papers WHERE title_key = ? ORDER BY row", key)]
+        return [row for (row,) in self._execute("SELECT row FROM all_papers WHERE title_key = ? ORDER BY row", key)]
 
     def ids(self, rows: Rows | None = None) -> list[str]:
         """The ids of `rows` in their order, or of all papers in the order of `rows()`."""
         if rows is None:
-            return [id for (id,) in self._execute("SELECT id FROM papers ORDER BY row")]
-        found = dict(self._execute(f"SELECT row, id FROM papers WHERE {LISTED}", _list(rows)))
+            return [id for _, id in self._execute("SELECT row, id FROM all_papers ORDER BY row")]
+        found = dict(self._execute(f"SELECT row, id FROM all_papers WHERE {LISTED}", _list(rows)))
         return self._in_order(found, rows)
 
     def checksums(self) -> Iterator[tuple[int, str, bytes]]:
         """(row, id, SHA-256 of the text that is embedded) of every paper, in order of rows."""
-        yield from self._rows(CHECKSUMS)
+        yield from self._rows("SELECT row, id, checksum FROM entries ORDER BY row")
 
     def papers(self, rows: Rows) -> list[StoredPaper]:
         """The papers of `rows` in their order."""
@@ -114,9 +115,7 @@ class Catalogue:
 
     def facet_values(self, rows: Rows) -> list[tuple[tuple[str, ...], str | None]]:
         """(categories, date of publication) of each of `rows`, in any order."""
-        found = self._execute(
-            f"SELECT categories, published FROM papers JOIN texts USING (row) WHERE {LISTED}", _list(rows)
-        )
+        found = self._execute(f"SELECT categories, published FROM entries WHERE {LISTED}", _list(rows))
         return [(tuple(json.loads(categories)), published) for categories, published in found]
 
     def span(self, first: int, end: int) -> Iterator[StoredPaper]:
@@ -128,9 +127,9 @@ class Catalogue:
         where, values = ["1"], []
         if filters.categories:
             wanted = Selection(categories=filters.categories)  # the corpus's own reading of the patterns
-            names = [name for (name,) in self._execute("SELECT DISTINCT category FROM categories")]
+            names = [name for (name,) in self._execute("SELECT DISTINCT category FROM all_categories")]
             names = [name for name in names if wanted.matches_category(name)]
-            where.append(f"row IN (SELECT row FROM categories WHERE category IN ({','.join('?' * len(names))}))")
+            where.append(f"row IN (SELECT row FROM all_categories WHERE category IN ({','.join('?' * len(names))}))")
             values += names
         for date, comparison in ((filters.since, ">="), (filters.until, "<=")):
             if date:  # ISO texts: comparing as many characters as the coarser has compares at its precision
@@ -142,16 +141,16 @@ class Catalogue:
             values += [f"%{word}%" for word in words]
         mask: NDArray[np.bool_] = np.zeros(self.n_rows, bool)
         for row, authors in self._execute(
-            f"SELECT row, authors_folded FROM papers WHERE {' AND '.join(where)}", *values
+            f"SELECT row, authors_folded FROM all_papers WHERE {' AND '.join(where)}", *values
         ):
             mask[row] = all(is_author(name, authors.split("\n")) for name in filters.authors)
         return mask
 
     def _read(self, where: str, *values: object) -> Iterator[StoredPaper]:
         query = (
-            "SELECT row, id, version, published, updated, texts.doi, title, abstract, authors, title_text,"
+            "SELECT row, id, version, published, updated, doi, title, abstract, authors, title_text,"
             " abstract_text, authors_text, categories, journal_ref, comments, licence, extra"
-            f" FROM papers JOIN texts USING (row) {where}"
+            f" FROM entries {where}"
         )
         for (
             row, id, version, published, updated, doi, title, abstract, authors, title_text,
@@ -181,43 +180,55 @@ class Catalogue:
 
     def _rows(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._connection().execute(query, values)
+            yield from self._opened().db.execute(query, values)
         except sqlite3.DatabaseError as error:
             raise self._corrupt(error) from error
 
     def _corrupt(self, error: Exception) -> StoreCorrupt:
         return StoreCorrupt(f"expected papers in {self._path}, found: {error}; {REPAIR}")
 
-    def connect(self) -> None:
-        """Open the file for the calling thread. Raises StoreCorrupt where another file lies there by now."""
+    def checksum(self) -> str:
+        """As `checksum_of` makes it, of all that the files hold: the base's is not taken on trust."""
+        opened = self._opened()
         try:
-            self._connection()
+            state = opened.state and replace(opened.state, checksum=checksum_of(opened.db, None, schema="base"))
+            return checksum_of(opened.db, state)
         except sqlite3.DatabaseError as error:
             raise self._corrupt(error) from error
 
-    def _connection(self) -> sqlite3.Connection:
+    def connect(self) -> None:
+        """Open the file for the calling thread. Raises StoreCorrupt where another file lies there by now."""
+        self._opened()
+
+    def _opened(self) -> _Connection:
         opened: _Connection | None = getattr(self._local, "opened", None)
         if opened is None:
-            self._local.opened = opened = self._open()
-        return opened.db
+            try:
+                self._local.opened = opened = self._open()
+            except sqlite3.DatabaseError as error:
+                raise self._corrupt(error) from error
+        return opened
 
     def _open(self) -> _Connection:
-        """A connection to the same file as the first: a folder that was renamed may have another of this name."""
+        """A connection to the same files as the first: a folder that was renamed may have others of these names."""
         before = file_identity(self._path)
-        # immutable: no lock and no journal, so that a read-only folder serves as well
-        uri = f"file:{quote(str(self._path.resolve()))}?mode=ro&immutable=1"
         # A connection is used by one thread; but any may be the one that closes it.
-        opened = _Connection(sqlite3.connect(uri, uri=True, check_same_thread=False))
-        opened.db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # connect alone may not have opened it
+        opened = _Connection(sqlite3.connect(read_only(self._path), uri=True, check_same_thread=False))
+        opened.state = open_views(opened.db, self._path)
         with self._lock:
-            self._identity = self._identity or before
-            if before != self._identity or not self.is_there():
+            if self._identity is None:
+                self._base = opened.state.base if opened.state else None
+                self._identity = self._found()
+            if before != self._identity[0] or not self.is_there():
                 raise self._corrupt(LookupError("another file than before"))
         return opened
 
     def is_there(self) -> bool:
-        """Whether its file still lies where it was opened: threads that come later need it there."""
-        return file_identity(self._path) == self._identity
+        """Whether its files still lie where they were opened: threads that come later need them there."""
+        return self._found() == self._identity
+
+    def _found(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        return file_identity(self._path), file_identity(self._base) if self._base else None
 
 
 def title_key(title: str) -> int | None:

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from embedsearch.corpus import month_of, to_text
 from embedsearch.errors import StoreError
 from embedsearch.records import Paper
-from embedsearch.store.catalogue import CHECKSUMS, TABLES, title_key
+from embedsearch.store.catalogue import title_key
+from embedsearch.store.catalogue_views import TABLES
 from embedsearch.store.filters import fold_name
 
 # What filters read stands in `papers`, what is only shown or embedded in `texts`: a filter then reads a tenth of the
@@ -48,12 +50,12 @@ class CatalogueFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         with database_errors(path):
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;")
+            self.db = sqlite3.connect(f"file:{quote(str(path.resolve()))}", uri=True, isolation_level=None)
+            self.db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;")
 
     def close(self) -> None:
         """Give the file up, unfinished."""
-        self._db.close()
+        self.db.close()
 
     def __enter__(self) -> Self:
         return self
@@ -62,19 +64,22 @@ class CatalogueFile:
         self.close()
 
     def _row_of(self, id: str) -> int | None:
+        return self._row_where("SELECT row FROM papers WHERE id = ?", id)
+
+    def _row_where(self, query: str, id: str) -> int | None:
         try:
-            found = self._db.execute("SELECT row FROM papers WHERE id = ?", (id,)).fetchone()
+            found = self.db.execute(query, (id,)).fetchone()
         except UnicodeEncodeError:  # of a lone surrogate, which no stored text holds
             return None
         return found[0] if found else None
 
     def _delete(self, row: int) -> None:
         for table in TABLES:
-            self._db.execute(f"DELETE FROM {table} WHERE row = ?", (row,))
+            self.db.execute(f"DELETE FROM {table} WHERE row = ?", (row,))
 
     def _insert(self, row: int, paper: Paper, text: str) -> None:
         names = [to_text(name) for name in paper.authors]
-        self._db.execute(
+        self.db.execute(
             "INSERT INTO papers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row, paper.id, paper.version, paper.published or month_of(paper.id), paper.updated,
@@ -83,7 +88,7 @@ class CatalogueFile:
                 "\n".join(" ".join(fold_name(name)) for name in names),
             ),
         )  # fmt: skip
-        self._db.execute(
+        self.db.execute(
             "INSERT INTO texts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row, paper.title, paper.abstract, json.dumps(paper.authors), to_text(paper.title),
@@ -91,26 +96,20 @@ class CatalogueFile:
                 paper.comments, paper.licence, json.dumps(dict(paper.extra)), text_checksum(text),
             ),
         )  # fmt: skip
-        self._db.executemany("INSERT OR IGNORE INTO categories VALUES (?, ?)", ((c, row) for c in paper.categories))
+        self.db.executemany("INSERT OR IGNORE INTO categories VALUES (?, ?)", ((c, row) for c in paper.categories))
 
     def _close_gaps(self, first: int) -> int:
         """Number the rows from `first` on anew, without gaps; returns the row after the last."""
         new, old = first, first - 1
-        while piece := self._db.execute(
+        while piece := self.db.execute(
             "SELECT row FROM papers WHERE row > ? ORDER BY row LIMIT 10000", (old,)
         ).fetchall():
             for (old,) in piece:
                 if new != old:  # ascending, so the new number is always free
                     for table in TABLES:
-                        self._db.execute(f"UPDATE {table} SET row = ? WHERE row = ?", (new, old))
+                        self.db.execute(f"UPDATE {table} SET row = ? WHERE row = ?", (new, old))
                 new += 1
         return new
-
-    def _digest(self) -> str:
-        digest = hashlib.sha256()
-        for _, id, checksum in self._db.execute(CHECKSUMS):
-            digest.update(id.encode() + b"\0" + checksum)
-        return digest.hexdigest()
 
 
 def text_checksum(text: str) -> bytes:

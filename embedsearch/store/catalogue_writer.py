@@ -8,6 +8,7 @@ from pathlib import Path
 from embedsearch.corpus import sample_key
 from embedsearch.records import Paper
 from embedsearch.store.catalogue_file import SCHEMA, CatalogueFile, database_errors
+from embedsearch.store.catalogue_views import checksum_of
 
 
 class CatalogueWriter(CatalogueFile):
@@ -24,8 +25,8 @@ class CatalogueWriter(CatalogueFile):
         self._n = 0
         self.n_repeated = 0
         with database_errors(path):
-            self._db.executescript(SCHEMA)
-            self._db.execute("BEGIN")
+            self.db.executescript(SCHEMA)
+            self.db.execute("BEGIN")
 
     def add(self, paper: Paper, *, text: str) -> bool:
         """Add a paper, whose text to embed is `text`; False if the sample leaves it out."""
@@ -56,10 +57,10 @@ class CatalogueWriter(CatalogueFile):
         """Close the gaps in the rows and the file. Returns the checksum over id and text of each row."""
         with database_errors(self._path):
             self._close_gaps(0)
-            checksum = self._digest()
-            self._db.execute("COMMIT")
-            self._db.execute("ANALYZE")
-            self._db.close()
+            checksum = checksum_of(self.db, None)
+            self.db.execute("COMMIT")
+            self.db.execute("ANALYZE")
+            self.db.close()
         return checksum
 
     def _free_row(self, id: str) -> int | None:

@@ -142,7 +142,7 @@ def _ann(g: Generation) -> dict[str, Any] | None:
 
 def _sizes(g: Generation) -> dict[str, int]:
     return {
-        "papers": g.papers.size,
+        "papers": g.papers_size,
         "keywords": sum(entry.size for entry in g.keywords),
         "vectors": sum(shard.file.size for shard in g.shards),
         "transform": g.transform_file.size if g.transform_file else 0,

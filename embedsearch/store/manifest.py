@@ -22,6 +22,7 @@ from embedsearch.store.atomic import file_hash, write_bytes
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = 1
+REPAIR = "see `embedsearch verify`, then build again with --overwrite"
 GIVEN_VECTORS = "vectors:"
 """What stands for weights in the recipe of vectors that came without one, before their hash."""
 UPDATES = "updates"
@@ -173,6 +174,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     ann_recall: float | None = None
     dim: int | None = None
     papers: FileEntry
+    papers_base: FileEntry | None = None
     keywords: list[FileEntry]
     shards: list[Shard] = []
     vectors: VectorsNote | None = None
@@ -186,12 +188,19 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     def files(self) -> Iterator[FileEntry]:
         """Every file that this generation needs."""
         yield self.papers
+        if self.papers_base:
+            yield self.papers_base
         yield from self.keywords
         yield from (shard.file for shard in self.shards)
         if self.transform_file:
             yield self.transform_file
         if self.ann:
             yield self.ann.file
+
+    @property
+    def papers_size(self) -> int:
+        """Bytes of the catalogue."""
+        return self.papers.size + (self.papers_base.size if self.papers_base else 0)
 
     @property
     def has_encoder(self) -> bool:
@@ -291,16 +300,19 @@ def read_manifest(folder: Path, *, check_files: bool = True) -> Manifest:
     return manifest
 
 
-def check_sizes(folder: Path, generation: Generation) -> None:
-    """Raise StoreCorrupt for the first file that is missing or has another size than the manifest says."""
+def check_sizes(folder: Path, generation: Generation, *, repair: str = REPAIR) -> None:
+    """Raise StoreCorrupt for the first file that is missing or has another size than the manifest says.
+
+    `repair` is what to do about it.
+    """
     for entry in generation.files():
         try:
             found = os.stat(folder / entry.name).st_size
         except OSError:
-            raise StoreCorrupt(f"expected {folder / entry.name}, found no such file; {REPAIR}") from None
+            raise StoreCorrupt(f"expected {folder / entry.name}, found no such file; {repair}") from None
         if found != entry.size:
             raise StoreCorrupt(
-                f"expected {entry.size} bytes in {folder / entry.name}, found {found}: it was cut or changed; {REPAIR}"
+                f"expected {entry.size} bytes in {folder / entry.name}, found {found}: it was cut or changed; {repair}"
             )
 
 
@@ -320,9 +332,6 @@ def check_hash(folder: Path, entry: FileEntry) -> None:
 def build_command(folder: Path) -> str:
     """What to type to make the store at `folder`, or to finish it."""
     return f"embedsearch build-index --index {shlex.quote(str(folder))}"
-
-
-REPAIR = "see `embedsearch verify`, then build again with --overwrite"
 
 
 def _encode(manifest: Manifest) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -57,7 +58,8 @@ class StoreWriter:
             return None
         if manifest.building is not None:
             try:
-                check_sizes(self.folder, manifest.building)
+                give_up = f"give up what is being built: embedsearch rollback --index {shlex.quote(str(self.folder))}"
+                check_sizes(self.folder, manifest.building, repair=give_up)
             except StoreCorrupt:
                 if not self._replace:
                     raise

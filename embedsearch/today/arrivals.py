@@ -44,9 +44,11 @@ class Memory(msgspec.Struct, frozen=True):
     def span(self, source: str, today: date) -> Span:
         """The days of a run today: from where the last one stopped; again those of one that was today."""
         last = self.last.get(source)
-        if last is None:
+        if last is None or last.since > today:  # a clock that was ahead has been set
             return Span(today - timedelta(days=1), today, goes_on=False)
-        return last if last.until >= today else Span(last.until, today, goes_on=True)
+        if last.until >= today:
+            return msgspec.structs.replace(last, until=today)
+        return Span(last.until, today, goes_on=True)
 
     def arrived(self, since: date) -> set[str]:
         """The ids of what came on that day or later."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,28 +90,34 @@ def morning(
     first = None if since is None else since_day(since, today=today)
     view = StoreView.open(folder)
     liked = _liked(view, like)
+    listed = partial(list_day, n=n, min_percentile=min_percentile)
     if source is None:
         new = of_store(view, since=first, today=today)
-    else:
-        if encoder is None and not view.generation.has_encoder:
-            raise ModelNotFound(
-                f"expected an index that knows what embeds a paper at {folder}, found vectors from elsewhere: new"
-                " papers cannot be added; list those that it has with --no-fetch"
-            )
-        with writer_lock(folder / FOLDER_NAME):
-            taking = _Taking(folder, today, first, encoder, compute, watch)
-            new = taking.fetched(source) if isinstance(source, Source) else taking.of_file(Path(source))
-        view = StoreView.open(folder)
-        liked = _liked(view, like)
-    day = list_day(view, new.rows, liked, since=new.since, until=new.until, n=n, min_percentile=min_percentile)
-    if day.papers:
+        day = listed(view, new.rows, liked, since=new.since, until=new.until)
         try:
-            write_day(folder, day)
+            _keep(folder, day)
         except StoreError as error:
-            if source is not None:
-                raise
             log.warning("the list is not kept: %s", error)  # a store that others own can be listed all the same
+        return day
+    if encoder is None and not view.generation.has_encoder:
+        raise ModelNotFound(
+            f"expected an index that knows what embeds a paper at {folder}, found vectors from elsewhere: new"
+            " papers cannot be added; list those that it has with --no-fetch"
+        )
+    with writer_lock(folder / FOLDER_NAME):
+        taking = _Taking(folder, today, first, encoder, compute, watch)
+        new = taking.fetched(source) if isinstance(source, Source) else taking.of_file(Path(source))
+        view = StoreView.open(folder)
+        day = listed(view, new.rows, _liked(view, like), since=new.since, until=new.until)
+        _keep(folder, day)
+        if isinstance(source, Source):  # last: what was not listed is new to the next run too
+            taking.is_listed(source)
     return day
+
+
+def _keep(folder: Path, day: DayList) -> None:
+    if day.papers:
+        write_day(folder, day)
 
 
 def _liked(view: StoreView, like: Sequence[str]) -> Liked:
@@ -150,20 +157,24 @@ class _Taking:
             progress=self.watch.fetched,
         )
         ids = self._add(path) if path.exists() and path.stat().st_size else []
-        memory = read_memory(self.folder)
-        if since <= span.since:  # else days would be passed over
-            write_memory(self.folder, memory := memory.with_last(source.key, span))
         for old in path.parent.glob(f"*{_stem(source)}-*"):  # what came in before is in the store by now
             if path.name not in old.name:
                 remove(old)
         return of_fetched(
             StoreView.open(self.folder),
             ids,
-            memory,
+            read_memory(self.folder),
             since=since,
             today=self.today,
             goes_on=self.first is None and span.goes_on,
         )
+
+    def is_listed(self, source: Source) -> None:
+        """The next run of the source goes on from here."""
+        memory = read_memory(self.folder)
+        span = memory.span(source.key, self.today)
+        if self.first is None or self.first <= span.since:  # else days would be passed over
+            write_memory(self.folder, memory.with_last(source.key, span))
 
     def of_file(self, path: Path) -> New:
         """Add the papers of a file."""

@@ -2,12 +2,12 @@
 
 A paper of 2019 that was replaced yesterday is not new, though a store that never had it takes it in.
 
-- `of_fetched`: papers that came into the store in this run or in earlier ones of the same day (UTC), so that a second
-  run shows the list again, if their first version is at most LATE older than the first day that was fetched: arXiv
-  announces a paper days after it was sent in, and later where a moderator looks at it first. A run goes on from where
-  the last one stopped, so that a holiday costs nothing. Where a first day was asked for, and in the very first run,
-  also those that were in the store before, if their first version is of that day or later, or if they are known to have
-  come since (`arrivals.KEPT`).
+- `of_fetched`: papers that came into the store after the day (UTC) of the last listing before today's, so that a second
+  run shows the list again, and so does one on the day after a run that was stopped before it came to its list; if their
+  first version is at most LATE older than the first day that was fetched: arXiv announces a paper days after it was
+  sent in, and later where a moderator looks at it first. A run goes on from where the last one stopped, so that a
+  holiday costs nothing. Where a first day was asked for, and in the very first run, also those that were in the store
+  before, if their first version is of that day or later, or if they are known to have come since (`arrivals.KEPT`).
 - `of_file`: papers of a file that came into the store on this day, if their first version is at most a MONTH older than
   the newest of them. Where a first day was asked for: all of the file whose first version is of that day or later.
 - `of_store`: all papers whose first version is of that day or later; by default of the last week that the store has.
@@ -44,8 +44,8 @@ class New:
 
 
 def of_fetched(view: StoreView, ids: Iterable[str], memory: Memory, *, since: date, today: date, goes_on: bool) -> New:
-    """Of the papers that were fetched since a day; `goes_on` where that is the day on which the last run stopped."""
-    arrived = rows_of(view.catalogue, memory.arrived(today if goes_on else since))
+    """Of the papers that were fetched since a day; `goes_on` where that is the day of the last listing."""
+    arrived = rows_of(view.catalogue, memory.arrived(since + timedelta(days=1) if goes_on else since))
     rows = _from(view.catalogue, arrived, since - LATE)
     if not goes_on:
         rows = np.union1d(rows, _from(view.catalogue, rows_of(view.catalogue, ids), since))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,12 +138,18 @@ class _Adding:
             encoder = self._open()
             if generation.missing:
                 self._before_embedding(Pending(folder=self._writer.folder, generation=generation, encoder=encoder))
-                generation = self._engine(self._writer, generation, encoder, progress=self._progress)
+                generation = self._embedded(generation, encoder)
             _try_transform(self._writer.folder, generation)
             ann = _grown(self._writer.folder, generation, before, encoder, self._progress)
             generation = msgspec.structs.replace(generation, ann=ann, complete=True)
         generation = self._writer.serve(generation)
         return report.served(self._writer.folder, generation, before)
+
+    def _embedded(self, generation: Generation, encoder: Encoder) -> Generation:
+        try:
+            return self._engine(self._writer, generation, encoder, progress=self._progress)
+        except BadVector as error:  # which every later addition would come to first
+            raise BadVector(f"{error}; {_give_up(self._writer.folder)}", position=error.position) from error
 
     def _open(self) -> Encoder:
         if self._encoder is None:
@@ -207,9 +214,14 @@ def _try_transform(folder: Path, generation: Generation) -> None:
         paper = Catalogue(folder / generation.papers.name).ids(np.array([begin + error.position]))[0]
         raise BadVector(
             f"paper {paper}: expected something of its vector to be left after {generation.transform}, found nothing;"
-            f" give this addition up with: embedsearch rollback --index {folder}, and add without that paper",
+            f" {_give_up(folder)}",
             position=error.position,
         ) from error
+
+
+def _give_up(folder: Path) -> str:
+    rollback = f"embedsearch rollback --index {shlex.quote(str(folder))}"
+    return f"give this addition up with: {rollback}, and add without that paper"
 
 
 def _grown(

@@ -79,7 +79,7 @@ def change(
     for entry in (known.papers, *known.keywords):
         check_hash(folder, entry)
     try:
-        with new_path(path) as temporary, CatalogueUpdater(temporary, folder / known.papers.name) as updater:
+        with new_path(path) as temporary, _updater(temporary, folder, known) as updater:
             report = _counted(tell(updater), updater)
             if not updater.kinds:
                 raise _NothingError
@@ -104,6 +104,7 @@ def change(
         n_fitted=(known.n_fitted or known.n_papers) if known.transform_file else None,
         corpus=msgspec.structs.replace(known.corpus, checksum=checksum),
         papers=describe(folder, path),
+        papers_base=known.papers_base or known.papers,
         vectors=None if added else known.vectors,  # which do not have all papers any more
         keywords=_keywords(folder, known, number, path, updater),
         ann=None if added else known.ann,  # one that has all rows is made when they have vectors
@@ -111,6 +112,10 @@ def change(
         complete=not added,
     )
     return Changed(generation=generation, report=report)
+
+
+def _updater(path: Path, folder: Path, known: Generation) -> CatalogueUpdater:
+    return CatalogueUpdater(path, folder / known.papers.name, checksum=known.corpus.checksum, n_rows=known.n_rows)
 
 
 class _NothingError(Exception):

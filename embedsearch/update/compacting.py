@@ -45,9 +45,9 @@ def compact(
         assert writer.manifest is not None, "it was opened"
         folder, known, number = writer.folder, writer.manifest.serving, writer.next_number
         nothing = UpdateReport(generation=known.number, n_papers=known.n_papers)
-        if not known.n_dead and len(known.starts) == 1:
+        if known.papers_base is None:  # nothing was changed since it was written
             return nothing
-        for each in (known.papers, *(shard.file for shard in known.shards)):
+        for each in (known.papers, known.papers_base, *(shard.file for shard in known.shards)):
             check_hash(folder, each)  # else damage would be copied, and have a right hash from then on
         papers = folder / f"papers-{number}.sqlite"
         with new_path(papers) as temporary:
@@ -62,6 +62,7 @@ def compact(
             n_fitted=(known.n_fitted or known.n_papers) if known.transform_file else None,
             corpus=msgspec.structs.replace(known.corpus, checksum=checksum),
             papers=entry,
+            papers_base=None,
             keywords=index_words(folder, entry, number=number, progress=progress),
             shards=list(_shards(folder, known, progress)),
             change=Change(what="compact"),

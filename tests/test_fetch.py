@@ -513,6 +513,11 @@ def test_an_address_that_is_none_is_refused(out: Path, url: str) -> None:
         fetch([SET], out, base_url=url)
 
 
+def test_a_password_is_not_kept(out: Path) -> None:
+    with pytest.raises(OptionError, match=r"without a name and a password, found one for x\.org$"):
+        fetch([SET], out, base_url="https://me:secret@x.org/oai")
+
+
 # Kills
 
 

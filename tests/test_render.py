@@ -105,6 +105,12 @@ def test_bibtex_keys_are_unique() -> None:
     assert keys[-1] == "muller2007mullersab"
 
 
+def test_bibtex_has_no_control_characters() -> None:
+    entry = bibtex.to_bibtex([Paper(id="x", abstract="", title="a\x1b[31m\x9b2J b", authors=("C\u202e D",))])
+    assert "{{a [31m 2J b}}" in entry
+    assert "{C D}" in entry
+
+
 @pytest.mark.parametrize("title", ["a { b", "a } b {", "}{", "x \\{ y", "$\\left\\{ x \\right.$"])
 def test_bibtex_entries_stay_whole(title: str) -> None:
     entry = bibtex.to_bibtex([Paper(id="x", abstract="", title=title)])

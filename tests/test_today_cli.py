@@ -39,6 +39,7 @@ def home(built: Path, tmp_path: Path) -> Path:
     (["new.jsonl"], "Expected --no-fetch beside FILE"),
     (["--no-fetch", "--set", "physics:astro-ph"], "Expected --set without --no-fetch"),
     (["--no-fetch", "--out", "a.pdf"], "Expected --out named"),
+    (["--no-fetch", "--out", "./my.bib"], "Expected --out other than --like"),
     (["--no-fetch", "-n", "0"], "-n"),
     (["--no-fetch", "--min-percentile", "101"], "--min-percentile"),
 ])  # fmt: skip

@@ -119,6 +119,14 @@ def test_what_was_added_and_not_listed_is_new_the_next_day(index, server, monkey
     assert ids(run(index, server, 29, monkeypatch)) == []
 
 
+def test_what_the_server_shows_late_is_not_missed(index, server, monkeypatch):
+    run(index, server, 26, monkeypatch)
+    server.records.append(announced("2611.00005", "2026-11-25", sent="2026-11-24"))
+    run(index, server, 27, monkeypatch, since="2026-11-26")
+    day = run(index, server, 27, monkeypatch)
+    assert (ids(day), day.since) == (["2611.00005"], "2026-11-26")
+
+
 def test_a_clock_that_was_ahead_is_no_harm(index, server, monkeypatch):
     for day in (28, 29):
         run(index, server, day, monkeypatch)

@@ -286,6 +286,8 @@ def test_history_says_what_was_done(tmp_path: Path) -> None:
 def test_an_older_version_says_that_it_cannot_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = build(tmp_path / "i", OLD)
     assert read_manifest(index).features == []
+    put(index, [{**OLD[5], "title": "Other"}])  # no row is new or dead, but the catalogue has two files
+    assert read_manifest(index).features == ["updates"]
     put(index, added()[0])
     monkeypatch.setattr(manifests, "FEATURES", frozenset())
     with pytest.raises(StoreTooNew, match="found the features updates: update embedsearch"):
@@ -384,6 +386,19 @@ def test_papers_are_chosen_as_for_a_build(tmp_path: Path) -> None:
     assert report.n_left_out + report.n_empty + len(chosen) == 25
 
 
+def test_a_build_of_the_papers_that_are_there_finds_nothing_to_do(tmp_path: Path) -> None:
+    index = build(tmp_path / "i", OLD)
+    remove([OLD[3]["id"]], index)
+    all_papers = corpora.records(N + 2)
+    put(index, all_papers[N:])
+    del all_papers[3]
+    corpus = corpora.write(tmp_path / "all.jsonl", all_papers)
+    assert build_index(corpus, index, encoder=FakeEncoder()).already_complete
+    with pytest.raises(RecipeMismatch, match="found others in"):
+        build_index(corpora.write(tmp_path / "fewer.jsonl", all_papers[:-1]), index, encoder=FakeEncoder())
+    assert list(verify_store(index)) == []
+
+
 def test_another_store_is_a_corpus(tmp_path: Path) -> None:
     index, other = build(tmp_path / "i", OLD), build(tmp_path / "o", corpora.records(N + 25))
     remove([corpora.records(N + 25)[N]["id"]], other)
@@ -419,6 +434,9 @@ def test_a_base_that_was_changed_is_found_out(tmp_path: Path) -> None:
     db.close()
     assert any("papers-1.sqlite" in line for line in verify_store(index))
     assert Catalogue(index / "papers-2.sqlite").checksum() != read_manifest(index).serving.corpus.checksum
+    (index / "papers-1.sqlite").write_bytes(b"x" * (index / "papers-1.sqlite").stat().st_size)
+    with pytest.raises(StoreCorrupt, match="file is not a database"):
+        remove([OLD[2]["id"]], index)
     (index / "papers-1.sqlite").unlink()
     with pytest.raises(StoreError, match=r"expected .*papers-1.sqlite, found no such file"):
         Searcher.open(index, encoder=FakeEncoder())

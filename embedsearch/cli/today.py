@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,8 @@ def command(
     if of_fetch and not fetches:
         raise click.UsageError(f"Expected {of_fetch[0]} without --no-fetch.")
     format_ = _format(format_, out)
+    if out is not None and os.path.realpath(out) in map(os.path.realpath, like):
+        raise click.UsageError("Expected --out other than --like: the list would take the place of your papers.")
     source = _source(sets, contact, oai_url) if fetches else papers
     with logged(log_file) as told:
         day = list_today(like, source, out=out, **shared)

@@ -187,6 +187,8 @@ def _address(text: str) -> httpx.URL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host or url.query:
         raise OptionError(f"expected an address such as https://oaipmh.arxiv.org/oai, found {text!r}")
+    if url.userinfo:  # the address is kept beside the file, and said
+        raise OptionError(f"expected an address without a name and a password, found one for {url.host}")
     return url
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from embedsearch.corpus import is_arxiv_id, to_text
 from embedsearch.records import Paper
 from embedsearch.render.results import arxiv_url
+from embedsearch.render.tables import printable
 from embedsearch.store.filters import fold_name
 
 
@@ -76,7 +77,7 @@ def _letters(n: int) -> str:
 
 def _braced(text: str) -> str:
     r"""`text` on one line. BibTeX counts every brace, \{ too: where they do not match, the entry goes without them."""
-    line = " ".join(text.split())
+    line = " ".join(printable(text).split())
     if (len(line) - len(line.rstrip("\\"))) % 2:
         line = line[:-1]  # it would take the field's own brace for itself
     if not _balanced(line):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class _Reading:
             progress=self.progress,
             having=Having(name=given.space.name, ids=given.ids) if given and given.space else None,
         )
-        if known is not None and may_go_on and note.checksum == known.corpus.checksum:
+        if known is not None and may_go_on and _has(folder, known, papers, note):
             remove(folder / papers.name)
             generation = _adjusted(self.writer, known, self.options, self.encoder)
         elif known is not None and not self.options.overwrite:
@@ -135,6 +136,15 @@ class _Reading:
             papers=papers,
             keywords=index_words(folder, papers, number=number, progress=self.progress),
         )
+
+
+def _has(folder: Path, known: Generation, papers: FileEntry, note: CorpusNote) -> bool:
+    """Whether the papers that were read are those of a store, in their order."""
+    if known.papers_base is None:
+        return note.checksum == known.corpus.checksum
+    catalogues = (Catalogue(folder / name) for name in (known.papers.name, papers.name))
+    both = zip_longest(*(catalogue.checksums() for catalogue in catalogues), fillvalue=())
+    return all(one[1:] == other[1:] for one, other in both)  # whatever their rows: some may be dead
 
 
 def _known_dim(encoder: Encoder) -> int | None:

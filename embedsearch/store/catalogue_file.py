@@ -12,11 +12,12 @@ from typing import Self
 from urllib.parse import quote
 
 from embedsearch.corpus import month_of, to_text
-from embedsearch.errors import StoreError
+from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.records import Paper
 from embedsearch.store.catalogue import title_key
 from embedsearch.store.catalogue_views import TABLES
 from embedsearch.store.filters import fold_name
+from embedsearch.store.manifest import REPAIR
 
 # What filters read stands in `papers`, what is only shown or embedded in `texts`: a filter then reads a tenth of the
 # bytes.
@@ -42,6 +43,8 @@ def database_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise StoreError(f"expected to write {path}, found: {error}") from error
+    except sqlite3.DatabaseError as error:  # of a catalogue that is read
+        raise StoreCorrupt(f"expected papers to write {path} from, found: {error}; {REPAIR}") from error
 
 
 class CatalogueFile:

@@ -273,7 +273,7 @@ def describe(folder: Path, path: Path) -> FileEntry:
 
 def commit(folder: Path, manifest: Manifest) -> Manifest:
     """Make `manifest` the state of the store: from the moment this returns, a crash cannot undo it."""
-    updated = any(each.n_dead or each.starts != [0] for each in manifest.generations())
+    updated = any(each.papers_base or each.n_dead or each.starts != [0] for each in manifest.generations())
     blank = msgspec.structs.replace(manifest, format=FORMAT, features=[UPDATES] if updated else [], checksum="")
     sealed = msgspec.structs.replace(blank, checksum=_checksum(_encode(blank)))
     write_bytes(folder / MANIFEST_NAME, _encode(sealed))

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("embedsearch")
 
 DEFAULT_SETS = ("physics:astro-ph",)
+OVERLAP = timedelta(days=1)
+"""A run asks for so much more than what came after the last one, whose day was not over, or by another clock."""
 
 
 def _nothing(_: Any) -> None: ...
@@ -146,11 +148,13 @@ class _Taking:
 
         span = read_memory(self.folder).span(source.key, self.today)
         since = self.first or span.since
-        path = _path_of(self.folder, source, since)
+        goes_on = self.first is None and span.goes_on
+        asked = since - OVERLAP if goes_on else since
+        path = _path_of(self.folder, source, asked)
         fetch(
             sorted(source.sets),
             path,
-            since=since.isoformat(),
+            since=asked.isoformat(),
             base_url=source.base_url or ARXIV,
             contact=source.contact,
             pause=PAUSE if source.pause is None else source.pause,
@@ -166,7 +170,7 @@ class _Taking:
             read_memory(self.folder),
             since=since,
             today=self.today,
-            goes_on=self.first is None and span.goes_on,
+            goes_on=goes_on,
         )
 
     def is_listed(self, source: Source) -> None:

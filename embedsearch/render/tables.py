@@ -82,14 +82,15 @@ def to_text(table: Table, format: str, *, width: int | None = None) -> str:
 
 def to_records(table: Table) -> list[dict[str, Any]]:
     """The rows as JSON has them: plain Python values, None for NaN and infinity."""
-    return [_record(table, row) for row in table.rows]
+    with_errors = [any(isinstance(row[i], WithError) for row in table.rows) for i in range(len(table.columns))]
+    return [_record(table, row, with_errors) for row in table.rows]
 
 
-def _record(table: Table, row: tuple[Any, ...]) -> dict[str, Any]:
+def _record(table: Table, row: tuple[Any, ...], with_errors: list[bool]) -> dict[str, Any]:
     record: dict[str, Any] = {}
-    for i, (column, cell) in enumerate(zip(table.columns, row, strict=True)):
+    for column, cell, has_errors in zip(table.columns, row, with_errors, strict=True):
         record[column.name] = _plain(cell.value if isinstance(cell, WithError) else cell)
-        if any(isinstance(other[i], WithError) for other in table.rows):
+        if has_errors:
             record[f"{column.name}_error"] = _plain(cell.error) if isinstance(cell, WithError) else None
     return record
 

@@ -106,8 +106,20 @@ def test_a_file_takes_the_form_of_its_name(folder: Path, tmp_path: Path) -> None
     assert len(json.loads((tmp_path / "pairs.json").read_text())["pairs"]) == 1
     assert len((tmp_path / "pairs.csv").read_text().splitlines()) == 2
     assert (tmp_path / "pairs.txt").read_text().startswith("1  1.000  ")
-    done = run("duplicates", "--index", folder / "i", "--out", tmp_path / "no" / "where.csv", cwd=tmp_path)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    done = run("duplicates", "--index", folder / "i", "--out", tmp_path / "new" / "pairs.csv", cwd=tmp_path)
+    assert (done.returncode, (tmp_path / "new" / "pairs.csv").read_text()[:5]) == (0, "rank,")
+
+
+def test_where_nothing_can_be_written_nothing_is_looked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedsearch.duplicates.find_duplicates", None)
+    done = run("duplicates", "--index", "i", "--out", "/proc/x/y.csv", cwd=folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: expected to write /proc/x/y.csv, found: ")
+
+
+def test_one_paper_is_one(tmp_path: Path) -> None:
+    build_index(corpora.write(tmp_path / "one.jsonl", corpora.records(1)), tmp_path / "i", encoder=FakeEncoder())
+    assert "1 paper of i: no two have" in run("duplicates", "--index", "i", cwd=tmp_path).stderr
 
 
 def test_nothing_found_is_no_error(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from fetched_papers import SET, Record, days, deletion, one_a_day, paper
-from oai_server import OaiServer, fault, serving
+from oai_server import OaiServer, changed, fault, serving
 
 from embedsearch._version import __version__
 from embedsearch.errors import EmbedsearchError, OptionError, ServerError, StoreCorrupt, StoreError, StoreLocked
@@ -217,6 +217,16 @@ def test_expired_tokens_where_days_went_back_begin_again_at_the_first_day(server
     assert server.queries[4]["from"] == SINCE
     assert Counter(ids(out)) == Counter(names(*range(10)))
     assert [r["update_date"] for r in read(out)] == days(10)
+
+
+def test_an_expired_token_after_a_day_that_has_not_come_begins_again_at_the_first_day(
+    server: OaiServer, out: Path
+) -> None:
+    later = changed(lambda text: text.replace("<datestamp>2026-01-02", "<datestamp>9999-12-31"))
+    server.misbehave = lambda n, query: later if n == 1 else expired(2)(n, query)
+    get(server, out)
+    assert server.queries[3]["from"] == SINCE
+    assert Counter(ids(out)) == Counter(names(*range(10)))
 
 
 def test_tokens_that_always_expire_are_an_error(server: OaiServer, out: Path) -> None:

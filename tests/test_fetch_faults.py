@@ -59,6 +59,7 @@ PASSING: dict[str, Deed] = {
     "503": status(503),
     "503 with seconds": status(503, Retry_After="7"),
     "503 with nonsense": status(503, Retry_After="soon"),
+    "503 with a year beyond all": status(503, Retry_After="Mon, 01 Jan 99999999999 00:00:00 GMT"),
     "429": status(429, Retry_After="7"),
     "502": status(502),
     "cut": cut,

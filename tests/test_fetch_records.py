@@ -167,6 +167,12 @@ def test_errors_of_the_protocol_have_their_code() -> None:
     assert found.value.code == "badArgument"
 
 
+@pytest.mark.parametrize("day", ["0001-01-01T00:00:00Z", "soon", ""])
+def test_an_answer_of_no_day_has_none(day: str) -> None:
+    document = f"{HEAD}<responseDate>{day}</responseDate><ListRecords/></OAI-PMH>"
+    assert read_answer(document.encode(), "ListRecords").day is None
+
+
 def test_comments_do_not_cut_texts() -> None:
     text = to_xml(paper(1), "arXivRaw").replace("abstract.", "ab<!-- x -->str<?y z?>act.")
     document = f"{HEAD}<ListRecords>{text}</ListRecords></OAI-PMH>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from dataclasses import replace
 from pathlib import Path
 
 import corpora
@@ -16,9 +17,10 @@ from embedsearch.errors import MissingExtra, OptionError
 from embedsearch.map import LayoutOptions, MapPapers, MapPoints, Ramp, colouring, make_maps, read_papers
 from embedsearch.map import layout as layouts
 from embedsearch.map.agreement import agreement, measured_papers, neighbours_in_picture, neighbours_in_space
+from embedsearch.map.caption import _share as share_text
 from embedsearch.map.colours import OTHER, PALETTE, by_category, by_year
 from embedsearch.map.density import density_of
-from embedsearch.map.layout import exact_neighbours, layout, placed, start
+from embedsearch.map.layout import exact_neighbours, layout, placed, start, umap_version
 from embedsearch.map.papers import short_authors
 from embedsearch.map.regions import find_regions
 from embedsearch.map.terms import TermCounts
@@ -80,6 +82,21 @@ def test_what_is_kept_is_measured_and_said(maps: tuple[MapPoints, ...]) -> None:
     assert "What it cannot show: the axes mean nothing" in maps[0].caption
 
 
+def test_two_of_one_model_are_told_apart() -> None:
+    spaces = [samples.space(10, name=name) for name in ("one", "two")]
+    spaces = [replace(space, model_name="minilm") for space in spaces]
+    maps = make_maps(spaces, samples.papers(10))
+    assert [one.label for one in maps] == ["minilm [one]", "minilm [two]"]
+    assert "minilm [one] and minilm [two] share 100 % of a paper's 9 nearest" in maps[0].caption
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(1, "100 %"), (0.999, "99 %"), (0.1, "10 %"), (0.0046, "0.46 %"), (0, "0 %")]
+)
+def test_shares_have_two_digits(share: float, text: str) -> None:
+    assert share_text(share) == text
+
+
 def test_regions_are_the_subjects(maps: tuple[MapPoints, ...]) -> None:
     coarse = [region for region in maps[0].regions if region.level == 0]
     assert sorted(region.n for region in coarse) == [40, 40, 40]
@@ -123,6 +140,7 @@ def test_of_many_papers_some_are_measured(monkeypatch: pytest.MonkeyPatch) -> No
 def test_few_papers(n: int) -> None:
     (made,) = make_maps([samples.space(n)], samples.papers(n))
     assert np.isfinite(made.xy).all()
+    assert f"UMAP {umap_version()}: {n - 1} neighbours, " in made.caption
     assert made.regions == ()
     assert (made.region_of == -1).all()
     with pytest.raises(OptionError, match="expected at least 3 papers for a map, found 2"):

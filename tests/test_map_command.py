@@ -22,6 +22,7 @@ from embedsearch import plots
 from embedsearch.build import BuildOptions, build_index
 from embedsearch.errors import OptionError
 from embedsearch.map import Groups, colouring
+from embedsearch.plots.map import _wrapped as wrapped
 from embedsearch.plots.map import map_figure
 from embedsearch.plots.map_shades import colours_of, shades
 from embedsearch.store.space import Space
@@ -92,6 +93,12 @@ def test_two_side_by_side(home: Path) -> None:
     assert all(row["coarse"] is None or row["coarse"].split(" · ")[0] in known for row in rows)
 
 
+def test_why_no_region_is_named(home: Path) -> None:
+    done = draw(home, "--index", "i", "--sample", "5", "--out", "few.html")
+    assert done.stdout == ""
+    assert "No regions are named: too few papers lie together." in done.stderr
+
+
 def test_regions_as_csv(home: Path) -> None:
     done = draw(home, "--index", "i", "--out", "c.svg", "--format", "csv", "-q")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
@@ -154,6 +161,14 @@ def test_text_stays_text_and_the_bytes_repeat(tmp_path: Path) -> None:
     # The title, three names of two lines each, the key, two lines of the caption
     assert page.count(b"BT") >= 1 + 6 + 4 + 2
     assert page.count(b" c\n") < 5000  # no circle of a paper is a path of its own
+
+
+def test_no_line_of_a_caption_begins_with_a_percent_sign() -> None:
+    text = "By chance 18 % of them."
+    for width in np.linspace(0.3, 2, 30).tolist():
+        lines = wrapped(text, width)
+        assert not any(line.startswith("%") for line in lines)
+        assert " ".join(lines).replace("\u00a0", " ") == text or width < 0.6  # narrower than a word
 
 
 def test_many_papers_are_shades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,15 +67,13 @@ def run(model: Model, change: Change, *, nth: int | None = None, after: float | 
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()  # it has imported everything and begins
-        start = time.monotonic()
         if after is not None:
             time.sleep(after)
             process.send_signal(signal.SIGKILL)
         said, errors = process.communicate(timeout=PATIENCE)
-        seconds = time.monotonic() - start
     if process.returncode not in (0, -signal.SIGKILL):
         raise RuntimeError(f"a change ended with {process.returncode}: {errors[-2000:]}")
-    return seconds if said else None
+    return float(said) if said else None
 
 
 def prove(model: Model, change: Change, *, nth: int | None = None, after: float | None = None) -> bool:
@@ -114,9 +112,10 @@ def _child(task: dict[str, Any]) -> None:
         "compact": lambda: compact(task["index"], encoder=FakeEncoder()),
     }
     print("begins", flush=True)
+    start = time.monotonic()
     with killed_at(task["nth"], _kill_myself):
         changes[task["what"]]()
-    print("done", flush=True)
+    print(time.monotonic() - start, flush=True)
 
 
 if __name__ == "__main__":

@@ -78,12 +78,14 @@ def command(
     from embedsearch.cli.evaluating import EvaluateDisplay
     from embedsearch.duplicates import find_duplicates
     from embedsearch.render import duplicates as texts
-    from embedsearch.store.atomic import write_bytes
+    from embedsearch.store.atomic import check_writable, write_bytes
     from embedsearch.store.filters import Filters
 
     format_ = format_ or _format_of(out)
     if not 0 < min_cosine <= 1:
         raise click.UsageError(f"Expected a --min-cosine above 0 and at most 1, found {min_cosine}.")
+    if out is not None:
+        check_writable(out)  # before minutes of work
     with EvaluateDisplay() as display:
         found = find_duplicates(
             index,

@@ -114,7 +114,7 @@ def command(
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         click.echo(tables.to_text(made, format_ or "table", width=width), nl=False)
     if not is_quiet():
-        _say(maps, out, table)
+        _say(maps, out, table, has_words=bool(papers.texts))
 
 
 def _check_paths(out: Path, table: Path | None) -> None:
@@ -157,13 +157,14 @@ def _write(maps: Sequence[MapPoints], out: Path, *, color: str, size: str | None
         save_figure(map_figure(maps, color=color, size=size), out)
 
 
-def _say(maps: Sequence[MapPoints], out: Path, table: Path | None) -> None:
+def _say(maps: Sequence[MapPoints], out: Path, table: Path | None, *, has_words: bool) -> None:
     """Where it is, and what it is worth."""
     said = dict.fromkeys(line for one in maps for line in one.caption.split("\n"))
     for line in said:
         click.echo(line, err=True)
     if not maps[0].regions:
-        click.echo("No regions are named: no index that knows the papers' words was given.", err=True)
+        why = "too few papers lie together" if has_words else "no index that knows the papers' words was given"
+        click.echo(f"No regions are named: {why}.", err=True)
     click.echo(f"{out}: {len(maps[0]):,} papers{f'; the place of each: {table}' if table else ''}", err=True)
 
 

@@ -231,8 +231,8 @@ def _warn_of_less(state: State) -> None:
 
 def _restart(state: State) -> None:
     """Ask again from the last day if all before it has come; its own records come twice, of which one will stand."""
-    reading = state.reading
-    day = reading.last if reading.is_ordered and reading.last else state.since
+    reading, now = state.reading, state.asked_on or ""  # a record of a later day does not tell what came before it
+    day = reading.last if reading.is_ordered and reading.last and reading.last <= now else state.since
     logger.info("the token has expired: %s again from %s", _turn(state), day)
     state.reading = Reading(since=day, is_begun=True, last=reading.last if day == reading.last else None)
 

@@ -110,6 +110,7 @@ def _parse(data: bytes) -> Any:
 
 def _day(text: str) -> date | None:
     try:
-        return date.fromisoformat(text.strip()[:10])
+        day = date.fromisoformat(text.strip()[:10])
     except ValueError:
         return None
+    return day if day.year > 1 else None  # of which nobody could take a day away

@@ -53,6 +53,11 @@ def umap_version() -> str:
         raise MissingExtra("a map is laid out by umap-learn: pip install 'embedsearch[map]'") from None
 
 
+def n_neighbors(options: LayoutOptions, n: int) -> int:
+    """How many each of n papers is kept near to: there may be fewer than are asked for."""
+    return min(options.neighbors, n - 1)
+
+
 def layout(vectors: Float32, options: LayoutOptions, *, found: Neighbours | None) -> Float32:
     """(n, 2) float32 of n unit rows (n, d) in the order of their ids: UMAP (McInnes et al. 2018, arXiv:1802.03426).
 
@@ -64,15 +69,15 @@ def layout(vectors: Float32, options: LayoutOptions, *, found: Neighbours | None
     if len(vectors) < FEWEST:
         raise OptionError(f"expected at least {FEWEST} papers for a map, found {len(vectors)}")
     umap_version()
-    n_neighbors = min(options.neighbors, len(vectors) - 1)
-    known = {} if found is None else {"precomputed_knn": with_self(found.first(n_neighbors - 1))}
+    k = n_neighbors(options, len(vectors))
+    known = {} if found is None else {"precomputed_knn": with_self(found.first(k - 1))}
     with warnings.catch_warnings():
         # That it runs in one thread, that new papers cannot be added, that TensorFlow is not here: all known
         warnings.simplefilter("ignore")
         import umap
 
         model: Any = umap.UMAP(
-            n_neighbors=n_neighbors, min_dist=options.min_dist, metric="cosine", random_state=options.seed,
+            n_neighbors=k, min_dist=options.min_dist, metric="cosine", random_state=options.seed,
             init=start(vectors, seed=options.seed), n_jobs=1, low_memory=True,
             disconnection_distance=3.0,  # farther than any two papers are: none is left without a place
             **known,

@@ -20,6 +20,7 @@ from embedsearch.map.papers import MapPapers
 from embedsearch.map.points import MapPoints, Region
 from embedsearch.map.regions import find_regions
 from embedsearch.pairs.compare.neighbours import Neighbours
+from embedsearch.pairs.similarity import distinct_labels
 from embedsearch.scores import Float32
 from embedsearch.store.space import Space
 
@@ -40,14 +41,14 @@ def make_maps(
     steps = steps or (lambda _: lambda done, total: None)
     umap = umap_version()
     _check(spaces, papers)
-    n = len(spaces[0])
+    n, labels = len(spaces[0]), distinct_labels(spaces)
     near: list[Neighbours] = []
     pictures: list[Float32] = []
-    for space in spaces:
+    for space, label in zip(spaces, labels, strict=True):
         vectors = space.vectors
         k = min(agreeing.K, n - 1)
-        found = exact_neighbours(vectors, max(k, options.neighbors), progress=steps(f"neighbours in {space.label}"))
-        steps(f"layout of {space.label}")
+        found = exact_neighbours(vectors, max(k, options.neighbors), progress=steps(f"neighbours in {label}"))
+        steps(f"layout of {label}")
         xy = layout(vectors, options, found=found)
         pictures.append(placed(xy, like=pictures[0] if pictures else None))
         measured = agreeing.measured_papers(n, exact=found is not None, seed=options.seed)
@@ -57,9 +58,9 @@ def make_maps(
     maps = []
     for i, (space, xy) in enumerate(zip(spaces, pictures, strict=True)):
         regions, region_of = _regions(xy, papers)
-        said = caption(spaces, i, options=options, umap=umap, exact=found is not None, found=kept)
+        said = caption(spaces, labels, i, options=options, umap=umap, exact=found is not None, found=kept)
         recipe = _recipe(space, options, umap, found is not None, kept, i)
-        maps.append(_points(space, papers, xy, regions, region_of, said, recipe))
+        maps.append(_points(space.name, labels[i], papers, xy, regions, region_of, said, recipe))
     return tuple(maps)
 
 
@@ -97,7 +98,8 @@ def _recipe(
 
 
 def _points(
-    space: Space,
+    name: str,
+    label: str,
     papers: MapPapers,
     xy: Float32,
     regions: tuple[Region, ...],
@@ -106,7 +108,7 @@ def _points(
     recipe: dict[str, Any],
 ) -> MapPoints:
     return MapPoints(
-        name=space.name, label=space.label, ids=tuple(papers.ids), xy=xy, titles=tuple(papers.titles),
+        name=name, label=label, ids=tuple(papers.ids), xy=xy, titles=tuple(papers.titles),
         authors=tuple(papers.authors), categories=tuple(papers.categories), years=papers.years,
         density=density_of(xy), region_of=region_of, regions=regions, caption=said, seed=recipe["seed"], recipe=recipe,
     )  # fmt: skip

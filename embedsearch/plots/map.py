@@ -124,10 +124,10 @@ def _caption_lines(maps: Sequence[MapPoints], width: float) -> list[str]:
 
 
 def _wrapped(text: str, width: float) -> list[str]:
-    """In lines, by the widths of words: that of each line anew would take seconds."""
+    """In lines, by the widths of words: that of each line anew would take seconds. A number keeps its " %"."""
     lines: list[list[str]] = [[]]
     x = 0.0
-    for word in text.split():
+    for word in text.replace(" %", "\u00a0%").split(" "):
         wide = text_width(word, SMALL)
         if lines[-1] and x + BLANK + wide > width:
             lines.append([])

@@ -118,7 +118,7 @@ def _few_words(text: str) -> str:
 
 def summary(found: Duplicates) -> str:
     """What was found, in one line for people."""
-    where = f"{found.n_papers:,} papers of {found.index}"
+    where = f"{found.n_papers:,} paper{'s' * (found.n_papers != 1)} of {found.index}"
     if not found.n_pairs:
         return f"{where}: no two have a cosine of {found.min_cosine:g} or more."
     shown = f"; the {len(found.pairs):,} closest are shown" if len(found.pairs) < found.n_pairs else ""

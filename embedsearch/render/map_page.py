@@ -104,7 +104,8 @@ def _title(maps: Sequence[MapPoints]) -> str:
 
 
 def _paragraphs(caption: str) -> str:
-    return "<br>".join(html.escape(line) for line in caption.splitlines())
+    """No line begins with the sign of a percentage."""
+    return "<br>".join(html.escape(line) for line in caption.splitlines()).replace(" %", "\u00a0%")
 
 
 def _script_json(value: Any) -> str:

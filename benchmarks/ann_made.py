@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.synthetic import Source
 from embedsearch.scores import Float32, Mask, Rows, exact_top_k
-from embedsearch.store.manifest import Shard
+from embedsearch.store.generation import Shard
 from embedsearch.store.vectors import SHARD_ROWS, ShardedVectors
 
 K = 10

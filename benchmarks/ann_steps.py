@@ -29,7 +29,8 @@ from embedsearch.ann import AnnIndex, AnnKind, choose_kind, faiss_index
 from embedsearch.ann.choice import plan_for
 from embedsearch.ann.measuring import Probes
 from embedsearch.scores import Float32, Mask, Rows, cosines
-from embedsearch.store.manifest import Ann, describe
+from embedsearch.store.generation import Ann
+from embedsearch.store.manifest import describe
 
 Figures = dict[str, Any]
 MB = 1e6

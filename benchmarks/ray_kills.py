@@ -37,7 +37,8 @@ from embedsearch.build import BuildOptions, build_index
 from embedsearch.encoders import Compute, Encoded
 from embedsearch.stages.options import Stage, Step
 from embedsearch.stages.ray_engine import RayCluster
-from embedsearch.store.manifest import Shard, read_manifest
+from embedsearch.store.generation import Shard
+from embedsearch.store.manifest import read_manifest
 from embedsearch.verify import verify_store
 
 TESTS = Path(__file__).parents[1] / "tests"

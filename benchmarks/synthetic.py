@@ -31,7 +31,7 @@ import numpy as np
 import scipy.fft
 
 from embedsearch.scores import Float32, Rows, exact_top_k, unit_rows
-from embedsearch.store.manifest import Shard
+from embedsearch.store.generation import Shard
 from embedsearch.store.space import Space
 from embedsearch.store.vectors import SHARD_ROWS, write_shard
 

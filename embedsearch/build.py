@@ -26,8 +26,9 @@ from embedsearch.stages.options import BuildOptions, BuildReport, Progress, Stag
 from embedsearch.stages.pending import Pending
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue
+from embedsearch.store.generation import Ann, Generation
 from embedsearch.store.lock import writer_lock
-from embedsearch.store.manifest import Ann, Generation, describe, read_manifest
+from embedsearch.store.manifest import describe, read_manifest
 from embedsearch.store.space import Space, open_vectors
 from embedsearch.store.writer import StoreWriter, refuse_what_is_not_ours
 

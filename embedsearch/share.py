@@ -22,7 +22,8 @@ from embedsearch.stages.ingest import check_source, is_store, source_of
 from embedsearch.stages.options import BuildOptions, Progress, Stage, Step
 from embedsearch.stages.receipts import check, drop_of, read_receipt, receipt_name
 from embedsearch.stages.shard_work import IN_FLIGHT, ShardWorker
-from embedsearch.store.manifest import Generation, read_manifest
+from embedsearch.store.generation import Generation
+from embedsearch.store.manifest import read_manifest
 
 PATIENCE = 3600.0
 """Seconds that a task waits for another to read the papers."""

@@ -14,7 +14,8 @@ from embedsearch.keywords import Keywords
 from embedsearch.scores import TOLERANCE
 from embedsearch.store.atomic import file_hash
 from embedsearch.store.catalogue import Catalogue
-from embedsearch.store.manifest import FileEntry, Generation, read_manifest
+from embedsearch.store.generation import FileEntry, Generation
+from embedsearch.store.manifest import read_manifest
 from embedsearch.store.vectors import open_shard
 
 

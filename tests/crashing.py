@@ -30,8 +30,9 @@ from embedsearch.errors import StoreNotFound
 from embedsearch.search import Mode, Searcher
 from embedsearch.store.atomic import TEMPORARY_PREFIX, file_hash
 from embedsearch.store.catalogue_views import TABLES
+from embedsearch.store.generation import Generation
 from embedsearch.store.lock import LOCK_NAME
-from embedsearch.store.manifest import MANIFEST_NAME, Generation, Manifest, read_manifest
+from embedsearch.store.manifest import MANIFEST_NAME, Manifest, read_manifest
 from embedsearch.verify import verify_store
 
 ENCODER_PAUSE = 0.04

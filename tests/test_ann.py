@@ -26,7 +26,7 @@ from embedsearch.ann import (
 from embedsearch.ann.kinds import FlatIndex, IvfIndex
 from embedsearch.errors import MissingExtra, StoreCorrupt
 from embedsearch.scores import Float32, Mask, cosines, unit_rows
-from embedsearch.store.manifest import Ann, FileEntry
+from embedsearch.store.generation import Ann, FileEntry
 from embedsearch.store.vectors import ShardedVectors
 
 

@@ -28,8 +28,9 @@ from embedsearch.render.stores import info_table
 from embedsearch.scores import Float32, Mask, Rows
 from embedsearch.search import Searcher
 from embedsearch.stages import probing
+from embedsearch.store.generation import Generation
 from embedsearch.store.info import store_info
-from embedsearch.store.manifest import MANIFEST_NAME, Generation, read_manifest
+from embedsearch.store.manifest import MANIFEST_NAME, read_manifest
 from embedsearch.store.space import Space
 from embedsearch.store.vectors import ShardedVectors
 

@@ -11,16 +11,17 @@ import pytest
 
 from embedsearch.errors import StoreCorrupt, StoreNotFound, StoreTooNew
 from embedsearch.store import manifest as m
+from embedsearch.store.generation import CorpusNote, Generation
 
 
-def generation(folder: Path, **changes: Any) -> m.Generation:
+def generation(folder: Path, **changes: Any) -> Generation:
     (folder / "papers-1.sqlite").write_bytes(b"papers")
-    made = m.Generation(
+    made = Generation(
         number=1,
         created=m.now(),
         updated=m.now(),
         n_papers=10,
-        corpus=m.CorpusNote("x.jsonl", [1, 2], {}, "c", 10, 10, 0, 0, 0),
+        corpus=CorpusNote("x.jsonl", [1, 2], {}, "c", 10, 10, 0, 0, 0),
         model={"name": "fake"},
         recipe={"pooling": "mean"},
         template="{abstract}",

@@ -20,7 +20,8 @@ from embedsearch.errors import BadVector, OptionError, StoreError
 from embedsearch.stages import ray_engine
 from embedsearch.stages.options import Stage, Step
 from embedsearch.stages.ray_engine import RayCluster
-from embedsearch.store.manifest import Shard, read_manifest
+from embedsearch.store.generation import Shard
+from embedsearch.store.manifest import read_manifest
 from embedsearch.verify import verify_store
 
 OPTIONS = BuildOptions(shard_rows=16)

@@ -35,8 +35,9 @@ from embedsearch.stages.local_engine import Devices
 from embedsearch.stages.local_engine import _work as work
 from embedsearch.stages.ray_engine import RayCluster
 from embedsearch.stages.receipts import hand_in, read_receipt
+from embedsearch.store.generation import Shard
 from embedsearch.store.lock import writer_lock
-from embedsearch.store.manifest import Shard, read_manifest
+from embedsearch.store.manifest import read_manifest
 from embedsearch.store.writer import StoreWriter
 from embedsearch.verify import verify_store
 

@@ -105,7 +105,7 @@ def test_what_cannot_be_done_leaves_the_store_alone(index, built):
 
 
 def test_a_store_that_does_not_know_its_model(index, monkeypatch):
-    from embedsearch.store.manifest import Generation
+    from embedsearch.store.generation import Generation
 
     monkeypatch.setattr(Generation, "has_encoder", False)
     with pytest.raises(ModelNotFound, match="--no-fetch"):

@@ -17,7 +17,7 @@ from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.scores import TOLERANCE, Float32, unit_rows
 from embedsearch.store import mapping
 from embedsearch.store import vectors as v
-from embedsearch.store.manifest import Shard
+from embedsearch.store.generation import Shard
 
 
 def unit(n: int, d: int = 16) -> Float32:

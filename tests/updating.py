@@ -22,7 +22,8 @@ from fake_encoder import FakeEncoder
 from store_answers import Answers, Record, fresh, started
 
 from embedsearch.store import atomic, writer
-from embedsearch.store.manifest import Generation, Manifest, read_manifest
+from embedsearch.store.generation import Generation
+from embedsearch.store.manifest import Manifest, read_manifest
 from embedsearch.verify import verify_store
 
 Papers = dict[str, Record]

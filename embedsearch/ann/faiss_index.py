@@ -15,7 +15,8 @@ from embedsearch.ann.measuring import Nearest, Probes, best_setting, measure, ro
 from embedsearch.ann.protocol import AnnKind
 from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.scores import Float32, Rows
-from embedsearch.store.manifest import REPAIR, Ann, AnnMeasure
+from embedsearch.store.generation import Ann, AnnMeasure
+from embedsearch.store.manifest import REPAIR
 from embedsearch.store.vectors import ShardedVectors
 
 TARGET = 0.99

@@ -14,7 +14,7 @@ import numpy as np
 from embedsearch.ann.kinds import MEASURED_HITS, IvfIndex
 from embedsearch.ann.protocol import AnnIndex
 from embedsearch.scores import Float32, Float64, Rows, cosines
-from embedsearch.store.manifest import AnnMeasure
+from embedsearch.store.generation import AnnMeasure
 from embedsearch.store.vectors import ShardedVectors
 
 RESCORED = (10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 1000)

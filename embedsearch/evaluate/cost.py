@@ -17,8 +17,8 @@ from embedsearch.encoders.service_tokens import Estimated
 from embedsearch.encoders.services import Estimate, estimate, find_address, is_service, service_model
 from embedsearch.evaluate.entries import Entry, Papers
 from embedsearch.search import Mode, Searcher
+from embedsearch.store.generation import Generation
 from embedsearch.store.info import space_dim
-from embedsearch.store.manifest import Generation
 from embedsearch.texts import Template
 
 N_DOCUMENTS = 256

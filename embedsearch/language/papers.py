@@ -12,7 +12,7 @@ from embedsearch.records import Paper
 from embedsearch.stages.ingest import check_source, read_corpus
 from embedsearch.stages.options import BuildOptions, Step
 from embedsearch.store.catalogue import Catalogue
-from embedsearch.store.manifest import CorpusNote
+from embedsearch.store.generation import CorpusNote
 from embedsearch.texts import Template
 
 

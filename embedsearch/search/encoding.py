@@ -11,7 +11,7 @@ from typing import Any
 from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, open_encoder
 from embedsearch.encoders.services import is_service
 from embedsearch.errors import ModelNotFound, RecipeMismatch
-from embedsearch.store.manifest import Generation
+from embedsearch.store.generation import Generation
 
 log = logging.getLogger("embedsearch")
 

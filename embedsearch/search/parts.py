@@ -21,7 +21,8 @@ import numpy as np
 from embedsearch.errors import OptionError, StoreCorrupt
 from embedsearch.scores import Float32, Mask, Rows
 from embedsearch.search.view import NO_ROWS, Around, StoreView
-from embedsearch.store.manifest import Generation, Manifest, check_sizes, read_manifest
+from embedsearch.store.generation import Generation
+from embedsearch.store.manifest import Manifest, check_sizes, read_manifest
 from embedsearch.store.space import open_vectors
 
 STATES = 2

@@ -22,7 +22,8 @@ from embedsearch.search.modes import Combine, Mode, Sort
 from embedsearch.search.view import StoreView
 from embedsearch.store.catalogue import StoredPaper
 from embedsearch.store.filters import Filters
-from embedsearch.store.manifest import Generation, Manifest, read_manifest
+from embedsearch.store.generation import Generation
+from embedsearch.store.manifest import Manifest, read_manifest
 
 T = TypeVar("T")
 

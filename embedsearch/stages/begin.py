@@ -20,7 +20,8 @@ from embedsearch.stages.ingest import Having, index_words, read_corpus, source_o
 from embedsearch.stages.options import NO_TRANSFORM, BuildOptions, Progress
 from embedsearch.store.atomic import remove
 from embedsearch.store.catalogue import Catalogue
-from embedsearch.store.manifest import CorpusNote, FileEntry, Generation, VectorsNote, now
+from embedsearch.store.generation import CorpusNote, FileEntry, Generation, VectorsNote
+from embedsearch.store.manifest import now
 from embedsearch.store.writer import StoreWriter
 from embedsearch.texts import Template
 from embedsearch.transform import TransformSpec

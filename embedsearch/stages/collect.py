@@ -12,7 +12,7 @@ from embedsearch.stages.embed import embed, with_shard
 from embedsearch.stages.options import Progress, Stage, Step
 from embedsearch.stages.receipts import Receipt, check, drop_folder, drop_of, handed_in, read_receipt
 from embedsearch.store.atomic import write_bytes
-from embedsearch.store.manifest import Generation
+from embedsearch.store.generation import Generation
 from embedsearch.store.writer import StoreWriter
 
 log = logging.getLogger("embedsearch")

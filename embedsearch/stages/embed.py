@@ -18,7 +18,7 @@ from embedsearch.errors import BadVector, RecipeMismatch, StoreError
 from embedsearch.stages.given import GivenVectors
 from embedsearch.stages.options import Progress, Stage, Step
 from embedsearch.store.catalogue import Catalogue
-from embedsearch.store.manifest import FileEntry, Generation, Shard
+from embedsearch.store.generation import FileEntry, Generation, Shard
 from embedsearch.store.vectors import write_shard
 from embedsearch.store.writer import StoreWriter
 from embedsearch.texts import Template

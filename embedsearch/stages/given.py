@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from embedsearch.encoders import Compute, Encoded, ModelSpec, Pooling, Prepared, Recipe, Role, open_encoder
 from embedsearch.errors import OptionError, RecipeMismatch, SpaceError, StoreError
 from embedsearch.stages.ingest import is_store, source_of
-from embedsearch.store.manifest import GIVEN_VECTORS, Generation, VectorsNote, read_manifest
+from embedsearch.store.generation import GIVEN_VECTORS, Generation, VectorsNote
+from embedsearch.store.manifest import read_manifest
 from embedsearch.store.space import Space
 
 

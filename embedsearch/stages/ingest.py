@@ -15,7 +15,8 @@ from embedsearch.store.arrays import nothing_in_common
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.catalogue_writer import CatalogueWriter
-from embedsearch.store.manifest import MANIFEST_NAME, CorpusNote, FileEntry, Generation, describe, read_manifest
+from embedsearch.store.generation import CorpusNote, FileEntry, Generation
+from embedsearch.store.manifest import MANIFEST_NAME, describe, read_manifest
 from embedsearch.texts import Template
 
 REPORT_EVERY = 500

@@ -25,7 +25,7 @@ from embedsearch.stages.options import Progress
 from embedsearch.stages.receipts import Receipt
 from embedsearch.stages.shard_work import IN_FLIGHT, Opener, ShardWorker
 from embedsearch.stages.tasks import Tasks
-from embedsearch.store.manifest import Generation
+from embedsearch.store.generation import Generation
 from embedsearch.store.writer import StoreWriter
 
 OpenOn = Callable[[Compute], Encoder]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from embedsearch.ann import AUTO, AnnKind
 from embedsearch.corpus import Selection
 from embedsearch.errors import OptionError
-from embedsearch.store.manifest import CorpusNote
+from embedsearch.store.generation import CorpusNote
 from embedsearch.store.vectors import SHARD_ROWS
 from embedsearch.texts import Template
 from embedsearch.transform import TransformSpec

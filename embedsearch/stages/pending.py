@@ -12,7 +12,7 @@ import numpy as np
 from embedsearch.encoders import Encoder, Role
 from embedsearch.scores import Rows
 from embedsearch.store.catalogue import Catalogue
-from embedsearch.store.manifest import Generation
+from embedsearch.store.generation import Generation
 from embedsearch.texts import Template
 
 MOST_COUNTED = 20_000

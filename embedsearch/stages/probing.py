@@ -14,7 +14,7 @@ from embedsearch.errors import BadVector
 from embedsearch.sentences import sentences
 from embedsearch.stages.given import GivenVectors
 from embedsearch.store.catalogue import Catalogue, StoredPaper
-from embedsearch.store.manifest import Generation
+from embedsearch.store.generation import Generation
 from embedsearch.transform import Transform
 
 MOST_PAPERS = 256

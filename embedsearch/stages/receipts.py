@@ -20,7 +20,7 @@ from embedsearch.errors import StoreCorrupt
 from embedsearch.scores import unit_rows
 from embedsearch.stages.drops import Drop, FolderDrop, open_drop
 from embedsearch.stages.embed import shard_of
-from embedsearch.store.manifest import Generation, Shard
+from embedsearch.store.generation import Generation, Shard
 from embedsearch.store.vectors import shard_file, shard_name
 
 LENGTH_TOLERANCE = 2e-3

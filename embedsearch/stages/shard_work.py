@@ -11,7 +11,8 @@ from embedsearch.encoders import Encoder, Recipe, Role
 from embedsearch.errors import RecipeMismatch, StoreError
 from embedsearch.stages.embed import texts_of
 from embedsearch.stages.receipts import Receipt, drop_of, hand_in
-from embedsearch.store.manifest import Generation, read_manifest
+from embedsearch.store.generation import Generation
+from embedsearch.store.manifest import read_manifest
 
 IN_FLIGHT = 2
 """Shards that a worker is given at once: one is read and tokenised while the other is in the model."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from embedsearch.store.manifest import FORMAT, Generation, Manifest, read_manifest
+from embedsearch.store.generation import Generation
+from embedsearch.store.manifest import FORMAT, Manifest, read_manifest
 from embedsearch.store.writer import events_of
 from embedsearch.transform import TransformSpec
 

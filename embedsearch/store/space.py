@@ -16,7 +16,8 @@ from embedsearch.errors import BadVector, OptionError, SpaceError, StoreError
 from embedsearch.scores import Float32, Rows
 from embedsearch.store.arrays import TransformedVectors, VectorSource, collect, nothing_in_common
 from embedsearch.store.catalogue import Catalogue
-from embedsearch.store.manifest import Generation, build_command, read_manifest
+from embedsearch.store.generation import Generation
+from embedsearch.store.manifest import build_command, read_manifest
 from embedsearch.store.vector_files import SUFFIXES, read_vectors, split_name
 from embedsearch.store.vectors import ShardedVectors
 from embedsearch.transform import TransformSpec

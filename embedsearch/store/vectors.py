@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.scores import Float32, Rows, unit_rows
 from embedsearch.store.atomic import write_bytes
-from embedsearch.store.manifest import REPAIR, FileEntry, Shard
+from embedsearch.store.generation import FileEntry, Shard
+from embedsearch.store.manifest import REPAIR
 from embedsearch.store.mapping import Places, most_maps
 from embedsearch.transform import Transform
 

@@ -11,17 +11,9 @@ import msgspec
 from embedsearch._version import __version__
 from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.store.atomic import TEMPORARY_PREFIX, file_hash, remove
+from embedsearch.store.generation import Generation
 from embedsearch.store.lock import LOCK_NAME, OWNER_NAME
-from embedsearch.store.manifest import (
-    MANIFEST_NAME,
-    Event,
-    Generation,
-    Manifest,
-    check_sizes,
-    commit,
-    now,
-    read_manifest,
-)
+from embedsearch.store.manifest import MANIFEST_NAME, Event, Manifest, check_sizes, commit, now, read_manifest
 
 MADE_BY = f"embedsearch {__version__}"
 

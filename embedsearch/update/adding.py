@@ -21,7 +21,8 @@ from embedsearch.stages.pending import Pending
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.catalogue_updater import CatalogueUpdater
-from embedsearch.store.manifest import Ann, Generation, check_hash, describe
+from embedsearch.store.generation import Ann, Generation
+from embedsearch.store.manifest import check_hash, describe
 from embedsearch.store.space import open_vectors
 from embedsearch.store.writer import StoreWriter
 from embedsearch.texts import Template

@@ -15,17 +15,9 @@ from embedsearch.errors import StoreError
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue, StoredPaper
 from embedsearch.store.catalogue_updater import CatalogueUpdater, Kind
+from embedsearch.store.generation import Change, FileEntry, Generation
 from embedsearch.store.lock import writer_lock
-from embedsearch.store.manifest import (
-    Change,
-    FileEntry,
-    Generation,
-    build_command,
-    check_hash,
-    describe,
-    now,
-    read_manifest,
-)
+from embedsearch.store.manifest import build_command, check_hash, describe, now, read_manifest
 from embedsearch.store.writer import StoreWriter
 from embedsearch.update.report import UpdateReport
 

@@ -21,7 +21,8 @@ from embedsearch.stages.options import Progress, Stage, Step
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.catalogue_updater import write_living
-from embedsearch.store.manifest import Change, Generation, Shard, check_hash, describe, now
+from embedsearch.store.generation import Change, Generation, Shard
+from embedsearch.store.manifest import check_hash, describe, now
 from embedsearch.store.vectors import open_shard, write_shard
 from embedsearch.update.changing import opened
 from embedsearch.update.report import UpdateReport

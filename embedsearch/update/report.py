@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from embedsearch.store.manifest import MANIFEST_NAME, Generation
+from embedsearch.store.generation import Generation
+from embedsearch.store.manifest import MANIFEST_NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ from embedsearch.keywords import clean
 from embedsearch.pairs.compare.neighbours import Positions
 from embedsearch.scores import Float32, Float64, unit_rows
 from embedsearch.store.catalogue import Catalogue
-from embedsearch.store.manifest import Generation, read_manifest
+from embedsearch.store.generation import Generation
+from embedsearch.store.manifest import read_manifest
 from embedsearch.store.space import Space
 from embedsearch.transform import Transform, TransformSpec, fit, load
 

@@ -13,7 +13,7 @@ from embedsearch.server.page.cards import Card, Liked, Link, make_cards, make_li
 from embedsearch.server.page.narrowing import Bar, Choice, bars_of, categories_of, chips, years_of
 from embedsearch.server.page.visible import visible
 from embedsearch.server.public_names import public_name
-from embedsearch.store.manifest import Generation
+from embedsearch.store.generation import Generation
 
 if TYPE_CHECKING:
     from embedsearch.server.page.day import Day

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,15 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("EMBEDSEARCH_INDEX", None)
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "arxiv-astro-10k.jsonl.gz"
+
+
+@pytest.fixture(autouse=True)
+def messages() -> Iterator[None]:
+    """-v and -q last as long as a process, also where a test only parses them."""
+    logger = logging.getLogger("embedsearch")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,8 @@ def colour_at(page: Any, at: tuple[float, float], *, plot: int = 0) -> list[int]
 
 
 def rings(page: Any, kind: str) -> list[tuple[float, float] | None]:
-    """The middle of the ring in each map, None where there is none."""
+    """The middle of the ring in each map, None where there is none, once the next picture is drawn."""
+    settle(page)
     found = []
     for ring in page.locator(f".ring.{kind}").all():
         box = ring.bounding_box() if ring.is_visible() else None

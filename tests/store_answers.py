@@ -57,15 +57,31 @@ class Answers:
             words |= {f"{query} {number}": {id for id, *_ in hits} for query, hits in found.items()}
         return cls(exact=exact, words=words, scores=scores)
 
-    def differences(self, right: Answers, *, with_scores: bool) -> list[str]:
-        """The names of the parts in which they differ from those of a store that was built at once."""
+    def differences(self, right: Answers, *, with_scores: bool, may_miss: bool = False) -> list[str]:
+        """The names of the parts in which they differ from those of a store that was built at once.
+
+        An index that `may_miss` papers, or cut a group of ties, has as many hits, of which those in both agree.
+        """
         parts = ("exact", "words", "scores") if with_scores else ("exact", "words")
         return [
             name
             for part in parts
             for name, value in getattr(right, part).items()
-            if getattr(self, part).get(name) != value
+            if not _agree(getattr(self, part).get(name), value, may_miss=may_miss and name.startswith(BY_VECTOR))
         ]
+
+
+BY_VECTOR = ("similar", "vector", "dense", "hybrid")
+"""Parts that the index over vectors proposes papers for."""
+
+
+def _agree(found: Any, right: Any, *, may_miss: bool) -> bool:
+    if not may_miss or found is None:
+        return bool(found == right)
+    if isinstance(right, dict):
+        return found.keys() == right.keys() and all(_agree(found[each], right[each], may_miss=True) for each in right)
+    here, there = ({id: scores for id, *scores in hits} for hits in (found, right))
+    return len(found) == len(right) and all(here[id] == there[id] for id in here.keys() & there.keys())
 
 
 def _hits(result: Any) -> list[tuple[str, float, float | None]]:

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from embedsearch.server.keys import Keys
 from embedsearch.server.options import LOOPBACK, ServeOptions
 from embedsearch.server.page.address import Address, K, next_k
 from embedsearch.server.page.cards import Card, Link, make_card, title_of
+from embedsearch.server.page.day_cards import Day, DayCard, Near, Why
 from embedsearch.server.page.view import View
 from embedsearch.server.page.visible import visible
 from embedsearch.store.catalogue import StoredPaper
@@ -76,43 +77,6 @@ def is_shown(options: ServeOptions, keys: Keys) -> bool:
     if keys.required:
         return not options.public_read
     return options.host in LOOPBACK and not options.allowed_hosts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Near:
-    """A paper of the library that a new one is near to; without `href` where it is not in the index any more."""
-
-    title: Markup
-    href: str
-    cosine: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Why:
-    """Why a paper is on the list. `unusual` says how near it is beside those of last year."""
-
-    nearest: tuple[Near, ...]
-    terms: tuple[str, ...]
-    unusual: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayCard:
-    """A paper of the list, and why it is on it."""
-
-    card: Card
-    why: Why
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
-    """What the page shows of a list."""
-
-    about: str
-    made: str
-    iso_made: str
-    notes: tuple[str, ...]
-    papers: tuple[DayCard, ...]
 
 
 def ids_of(day: DayList, k: int) -> list[str]:

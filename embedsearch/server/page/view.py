@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from embedsearch.records import Paper, SearchResult
 from embedsearch.search import Combine, Mode
 from embedsearch.server.page.address import DAY_K, Address, next_k
 from embedsearch.server.page.cards import Card, Liked, Link, make_cards, make_liked, readable_date
+from embedsearch.server.page.day_cards import Day
 from embedsearch.server.page.narrowing import Bar, Choice, bars_of, categories_of, chips, years_of
 from embedsearch.server.page.visible import visible
 from embedsearch.server.public_names import public_name
 from embedsearch.store.generation import Generation
-
-if TYPE_CHECKING:
-    from embedsearch.server.page.day import Day
 
 COUNTED: Final = 200
 """Categories and years are counted among so many of the best papers."""

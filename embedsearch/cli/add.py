@@ -40,7 +40,7 @@ def command(corpus: str, index: Path, base_url: str | None, yes: bool, **shared:
     from embedsearch.update import add
 
     compute = Compute(**{name: shared.pop(name) for name in COMPUTE})
-    encoder = _service(index, base_url, compute)
+    encoder = service_of(index, base_url, compute)
     with BuildDisplay(quiet=is_quiet()) as display:
         report = add(
             corpus,
@@ -55,7 +55,7 @@ def command(corpus: str, index: Path, base_url: str | None, yes: bool, **shared:
         click.echo(f"{index}: {_told(report)}", err=True)
 
 
-def _service(index: Path, base_url: str | None, compute: Compute) -> Encoder | None:
+def service_of(index: Path, base_url: str | None, compute: Compute) -> Encoder | None:
     """The encoder of the index at a service that is named, with the key; None where none is.
 
     Without a name an address is taken from the index, and gets no key: whoever made the index chose it.

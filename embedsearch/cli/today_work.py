@@ -46,7 +46,7 @@ def list_today(
         check_writable(out)
     compute = Compute(**{name: options.pop(name) for name in ("device", "dtype", "token_budget", "concurrency")})
     base_url = options.pop("base_url")
-    encoder = _service(index, base_url, compute) if source is not None else None
+    encoder = service_of(index, base_url, compute) if source is not None else None
     is_silent = is_quiet() or not _is_watched()
     with _Bars(source, index, quiet=is_silent) as bars:
         cost = Cost(yes=yes, dry_run=False, quiet=is_silent, paused=bars.paused)
@@ -130,11 +130,11 @@ def _nothing(day: DayList, source: Source | Path | None) -> str:
     return f"Nothing new since {day.since}{known}."
 
 
-def _service(index: Path, base_url: str | None, compute: Any) -> Encoder | None:
+def service_of(index: Path, base_url: str | None, compute: Any) -> Encoder | None:
     """See `add`."""
-    from embedsearch.cli.add import _service
+    from embedsearch.cli.add import service_of
 
-    return _service(index, base_url, compute)
+    return service_of(index, base_url, compute)
 
 
 def write_list(day: DayList, index: Path, format_: str, out: Path | None) -> None:

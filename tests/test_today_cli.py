@@ -60,7 +60,7 @@ def test_a_wrong_command_line(built, arguments, expected):
     ("2605.00003", ["--log", "/proc/a.log"], "expected to write"),
 ])  # fmt: skip
 def test_one_line_for_what_cannot_be_done(built, monkeypatch, like, arguments, expected):
-    monkeypatch.setattr("embedsearch.cli.today_work._service", lambda *arguments: FakeEncoder())
+    monkeypatch.setattr("embedsearch.cli.add.service_of", lambda *arguments: FakeEncoder())
     done = today(built, "--no-fetch", *arguments, like=like)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Error: ")
@@ -128,7 +128,7 @@ def test_two_at_once(home):
 
 
 def test_a_writer_at_work_is_one_line(home, monkeypatch):
-    monkeypatch.setattr("embedsearch.cli.today_work._service", lambda *arguments: FakeEncoder())
+    monkeypatch.setattr("embedsearch.cli.add.service_of", lambda *arguments: FakeEncoder())
     with writer_lock(home / "index"):
         done = today(home, "--no-fetch", "new.jsonl")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -136,7 +136,7 @@ def test_a_writer_at_work_is_one_line(home, monkeypatch):
 
 
 def test_what_is_said_to_who_watches(home, monkeypatch):
-    monkeypatch.setattr("embedsearch.cli.today_work._service", lambda *arguments: FakeEncoder())
+    monkeypatch.setattr("embedsearch.cli.add.service_of", lambda *arguments: FakeEncoder())
     assert today(home, "--no-fetch", "--since", "2026-11-20") == Done(0, "", "")
     told = today(home, "--no-fetch", "--since", "2026-11-20", "-v")
     assert told == Done(0, "", "Nothing new since 2026-11-20.\n")

@@ -20,7 +20,7 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store that has the new papers."""
     home = make_home(tmp_path_factory.mktemp("today"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("embedsearch.cli.today_work._service", lambda *arguments: FakeEncoder())
+        patch.setattr("embedsearch.cli.add.service_of", lambda *arguments: FakeEncoder())
         assert today(home, "--no-fetch", "new.jsonl").returncode == 0
     return home
 

@@ -19,7 +19,7 @@ import embedsearch.fetch.days
 import embedsearch.fetch.harvest
 import embedsearch.fetch.server
 import embedsearch.update
-from embedsearch.cli import today_work
+from embedsearch.cli import add as add_module
 from embedsearch.cli.main import main
 
 add = embedsearch.update.add
@@ -38,7 +38,7 @@ def slow_add(*arguments: object, **options: object) -> object:
 if __name__ == "__main__":
     day = date.fromisoformat(os.environ["EMBEDSEARCH_TEST_DAY"])
     with (
-        mock.patch.object(today_work, "_service", return_value=FakeEncoder()),
+        mock.patch.object(add_module, "service_of", return_value=FakeEncoder()),
         mock.patch.object(embedsearch.fetch.days, "utc_today", return_value=day),
         mock.patch.object(embedsearch.fetch.harvest, "utc_today", return_value=day),
         mock.patch.object(embedsearch.fetch.server, "PAUSE", 0.0),

@@ -27,7 +27,6 @@ from embedsearch.today.morning import Source, Watch, morning
 
 if TYPE_CHECKING:
     from embedsearch.build import Step
-    from embedsearch.encoders import Encoder
     from embedsearch.fetch import FetchProgress
 
 D = TypeVar("D", bound=Display)
@@ -39,6 +38,7 @@ def list_today(
     like: Sequence[str], source: Source | Path | None, *, index: Path, out: Path | None, yes: bool, **options: Any
 ) -> DayList:
     """Run the morning, with progress on a terminal."""
+    from embedsearch.cli.add import service_of
     from embedsearch.cli.cost import Cost
     from embedsearch.encoders import Compute
 
@@ -128,13 +128,6 @@ def _nothing(day: DayList, source: Source | Path | None) -> str:
         return f"None of the {counted(day.n_new, 'new paper')} since {day.since} is near enough."
     known = ": what the file has came before; list it with --since DAY" if isinstance(source, Path) else ""
     return f"Nothing new since {day.since}{known}."
-
-
-def service_of(index: Path, base_url: str | None, compute: Any) -> Encoder | None:
-    """See `add`."""
-    from embedsearch.cli.add import service_of
-
-    return service_of(index, base_url, compute)
 
 
 def write_list(day: DayList, index: Path, format_: str, out: Path | None) -> None:

@@ -17,7 +17,7 @@ def page_of_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A list of new papers, with titles that want to be escaped."""
     home = make_home(tmp_path_factory.mktemp("today"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("embedsearch.cli.today_work._service", lambda *arguments: FakeEncoder())
+        patch.setattr("embedsearch.cli.add.service_of", lambda *arguments: FakeEncoder())
         assert today(home, "--no-fetch", "new.jsonl", "--out", "page.html").returncode == 0
     return home / "page.html"
 

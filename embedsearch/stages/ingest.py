@@ -73,6 +73,17 @@ def check_source(corpus: str | Path | None, options: BuildOptions) -> None:
         raise OptionError("expected a file with columns for --field, found an index: its fields have their names")
 
 
+def open_papers(corpus: str | Path, options: BuildOptions) -> StoreCorpus | Corpus:
+    """The papers of a store's folder, or of a file or standard input with the columns of `options`."""
+    return StoreCorpus(Path(corpus)) if is_store(corpus) else open_corpus(corpus, fields=dict(options.fields))
+
+
+def step_of(share: float | None, *, n_read: int, n_taken: int) -> Step:
+    """How far the reading of a corpus is: its share, where that is known, else records."""
+    done, total = (n_read, None) if share is None else (round(1000 * share), 1000)
+    return Step(stage=Stage.READ, done=done, total=total, n_papers=n_taken)
+
+
 @dataclass(slots=True)
 class _Counts:
     n_read: int = 0
@@ -111,7 +122,7 @@ def read_corpus(
     source, stamp, asked = str(folder), None, options.of_corpus()
     if corpus is not None:
         source, stamp = source_of(corpus)
-        papers = StoreCorpus(Path(corpus)) if is_store(corpus) else open_corpus(corpus, fields=dict(options.fields))
+        papers = open_papers(corpus, options)
     else:
         papers = StoreCorpus(folder, known)
         if known is not None and asked == BuildOptions().of_corpus():  # all of them: from where those came
@@ -124,9 +135,7 @@ def read_corpus(
             for paper in _selected(papers, writer, counts, empty, options, having):
                 writer.add(paper, text=template.render(paper))
                 if counts.n_selected % REPORT_EVERY == 0:
-                    share = papers.fraction()
-                    done, total = (counts.n_read, None) if share is None else (round(1000 * share), 1000)
-                    progress(Step(stage=Stage.READ, done=done, total=total, n_papers=counts.n_selected))
+                    progress(step_of(papers.fraction(), n_read=counts.n_read, n_taken=counts.n_selected))
             if not len(writer):
                 if having is not None and counts.n_without_vector:
                     raise nothing_in_common((papers.name, counts.without_vector), (having.name, list(having.ids)))
@@ -134,7 +143,7 @@ def read_corpus(
             checksum = writer.finish()
         finally:
             writer.close()
-    progress(Step(stage=Stage.READ, done=1000, total=1000, n_papers=counts.n_selected))
+    progress(step_of(1.0, n_read=counts.n_read, n_taken=counts.n_selected))
     note = CorpusNote(
         source=source,
         stamp=stamp,

@@ -83,8 +83,8 @@ class Ann(msgspec.Struct, frozen=True):
     """The FAISS file: its kind, what it was built with, and the share of the exact ten that it was measured to find.
 
     Parameters of `ivf`: n_lists, bits (of each number in a code; 1 where it is not said), n_probe (lists read for a
-    query), rescored (rows whose similarity is computed for ten hits). Without `measured` the recall is that of rows
-    which counted themselves.
+    query), rescored (rows whose similarity is computed for ten hits), n_fitted (rows that its lists were found for,
+    where others were added since). Without `measured` the recall is that of rows which counted themselves.
     """
 
     kind: str
@@ -162,6 +162,13 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
             yield self.transform_file
         if self.ann:
             yield self.ann.file
+
+    @property
+    def n_papers_fitted(self) -> int | None:
+        """The papers that the transform was fitted on; None where none is fitted."""
+        if self.transform_file is None:
+            return None
+        return self.n_papers if self.n_fitted is None else self.n_fitted
 
     @property
     def papers_size(self) -> int:

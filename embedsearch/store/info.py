@@ -88,7 +88,7 @@ def info_of(folder: Path, manifest: Manifest) -> StoreInfo:
         recipe=g.recipe,
         template=g.template,
         transform=g.transform,
-        n_fitted=_n_fitted(g),
+        n_fitted=g.n_papers_fitted,
         dim=space_dim(g),
         dtype=g.dtype,
         ann=_ann(g),
@@ -117,13 +117,6 @@ def space_dim(g: Generation) -> int | None:
     if g.dim is None or g.transform is None or g.transform_file is None:  # searched as they are until it is fitted
         return g.dim
     return TransformSpec.parse(g.transform).dim_after(g.dim)
-
-
-def _n_fitted(g: Generation) -> int | None:
-    """Papers that the transform was fitted on; it stays as it is when others come."""
-    if g.transform_file is None:
-        return None
-    return g.n_papers if g.n_fitted is None else g.n_fitted
 
 
 def _taken(g: Generation) -> dict[str, Any] | None:

@@ -137,6 +137,11 @@ def build_command(folder: Path) -> str:
     return f"embedsearch build-index --index {shlex.quote(str(folder))}"
 
 
+def rollback_command(folder: Path) -> str:
+    """What to type to give up what is being built at `folder`, or what was changed last."""
+    return f"embedsearch rollback --index {shlex.quote(str(folder))}"
+
+
 def _encode(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import msgspec
@@ -13,7 +12,16 @@ from embedsearch.errors import StoreCorrupt, StoreError
 from embedsearch.store.atomic import TEMPORARY_PREFIX, file_hash, remove
 from embedsearch.store.generation import Generation
 from embedsearch.store.lock import LOCK_NAME, OWNER_NAME
-from embedsearch.store.manifest import MANIFEST_NAME, Event, Manifest, check_sizes, commit, now, read_manifest
+from embedsearch.store.manifest import (
+    MANIFEST_NAME,
+    Event,
+    Manifest,
+    check_sizes,
+    commit,
+    now,
+    read_manifest,
+    rollback_command,
+)
 
 MADE_BY = f"embedsearch {__version__}"
 
@@ -50,7 +58,7 @@ class StoreWriter:
             return None
         if manifest.building is not None:
             try:
-                give_up = f"give up what is being built: embedsearch rollback --index {shlex.quote(str(self.folder))}"
+                give_up = f"give up what is being built: {rollback_command(self.folder)}"
                 check_sizes(self.folder, manifest.building, repair=give_up)
             except StoreCorrupt:
                 if not self._replace:
@@ -68,6 +76,12 @@ class StoreWriter:
             return 1
         # Past the files of the generations that cannot be read: they stay until the new one is there.
         return 1 + max((_number(path) or 0 for path in self.folder.iterdir()), default=0)
+
+    @property
+    def served(self) -> Generation:
+        """The generation that is served, of a store that is there."""
+        assert self.manifest is not None, "begin comes first"
+        return self.manifest.serving
 
     @property
     def newest(self) -> Generation | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,18 +10,17 @@ import numpy as np
 
 from embedsearch.ann import AnnKind, require_faiss
 from embedsearch.build import make_ann
-from embedsearch.corpus import open_corpus
 from embedsearch.encoders import Compute, Encoder, ModelSpec, Recipe, open_encoder
 from embedsearch.errors import BadVector, CorpusError, ModelNotFound, OptionError, RecipeMismatch
 from embedsearch.stages.collect import Engine, embed_here
-from embedsearch.stages.ingest import REPORT_EVERY, StoreCorpus, check_source, is_store, source_of
+from embedsearch.stages.ingest import REPORT_EVERY, check_source, open_papers, source_of, step_of
 from embedsearch.stages.options import BuildOptions, Progress, Stage, Step
 from embedsearch.stages.pending import Pending
 from embedsearch.store.atomic import new_path
 from embedsearch.store.catalogue import Catalogue
 from embedsearch.store.catalogue_updater import CatalogueUpdater
 from embedsearch.store.generation import Ann, Generation
-from embedsearch.store.manifest import check_hash, describe
+from embedsearch.store.manifest import check_hash, describe, rollback_command
 from embedsearch.store.space import open_vectors
 from embedsearch.store.writer import StoreWriter
 from embedsearch.texts import Template
@@ -83,7 +81,7 @@ class _Adding:
         self._progress = progress
         self._before_embedding = before_embedding
         self._engine = engine
-        known = self._served
+        known = self._writer.served
         if not known.has_encoder and encoder is None:
             raise ModelNotFound(
                 f"expected {writer.folder} to know what made its vectors, found those of a file that does not say:"
@@ -92,18 +90,13 @@ class _Adding:
         if encoder is not None and (differences := Recipe.from_dict(known.recipe).differences(encoder.recipe)):
             raise RecipeMismatch(f"expected the model of {writer.folder}, found {'; '.join(differences)}")
 
-    @property
-    def _served(self) -> Generation:
-        assert self._writer.manifest is not None, "a store that is added to is there"
-        return self._writer.manifest.serving
-
     def resume(self) -> UpdateReport | None:
         """Finish what another process began, if there is such."""
-        assert self._writer.manifest is not None, "a store that is added to is there"
-        building = self._writer.manifest.building
-        if building is None:
+        building = self._writer.newest
+        if building is None or building is self._writer.served:
             return None
-        folder, known = self._writer.folder, set(Catalogue(self._writer.folder / self._served.papers.name).ids())
+        folder = self._writer.folder
+        known = set(Catalogue(folder / self._writer.served.papers.name).ids())
         catalogue = Catalogue(folder / building.papers.name)
         rows = catalogue.rows()
         added = catalogue.ids(rows[rows >= building.starts[-1]])
@@ -118,13 +111,13 @@ class _Adding:
 
     def add(self, corpus: str | Path, options: BuildOptions) -> UpdateReport:
         """Add the papers, and serve the generation that has them."""
-        template = self._served.template
+        template = self._writer.served.template
         if options.template not in (None, template):
             raise RecipeMismatch(
                 f"expected texts of the template {template!r}, with which {self._writer.folder} was made, found"
                 f" {options.template!r}; leave --template out"
             )
-        reading = _Reading(corpus, options, Template.parse(template), self._served, self._progress)
+        reading = _Reading(corpus, options, Template.parse(template), self._writer.served, self._progress)
         found = change(self._writer, "add", reading, source=source_of(corpus)[0])
         if isinstance(found, UpdateReport):
             return found
@@ -134,7 +127,7 @@ class _Adding:
         return self._finish(found.generation, found.report)
 
     def _finish(self, generation: Generation, report: UpdateReport) -> UpdateReport:
-        before = self._served
+        before = self._writer.served
         if not generation.complete:
             encoder = self._open()
             if generation.missing:
@@ -154,7 +147,7 @@ class _Adding:
 
     def _open(self) -> Encoder:
         if self._encoder is None:
-            known = self._served
+            known = self._writer.served
             spec, recipe = ModelSpec.from_dict(known.model), Recipe.from_dict(known.recipe)
             self._encoder = open_encoder(spec, compute=self._compute, expected=recipe)
         return self._encoder
@@ -166,9 +159,7 @@ class _Reading:
     def __init__(
         self, corpus: str | Path, options: BuildOptions, template: Template, known: Generation, progress: Progress
     ) -> None:
-        self._papers = (
-            StoreCorpus(Path(corpus)) if is_store(corpus) else open_corpus(corpus, fields=dict(options.fields))
-        )
+        self._papers = open_papers(corpus, options)
         self._options = options
         self._template = template
         self._known = known
@@ -201,8 +192,7 @@ class _Reading:
 
     def _tell(self, n_read: int, n_taken: int, *, is_done: bool = False) -> None:
         share = 1.0 if is_done else self._papers.fraction()
-        done, total = (n_read, None) if share is None else (round(1000 * share), 1000)
-        self._progress(Step(stage=Stage.READ, done=done, total=total, n_papers=n_taken))
+        self._progress(step_of(share, n_read=n_read, n_taken=n_taken))
 
 
 def _try_transform(folder: Path, generation: Generation) -> None:
@@ -221,8 +211,7 @@ def _try_transform(folder: Path, generation: Generation) -> None:
 
 
 def _give_up(folder: Path) -> str:
-    rollback = f"embedsearch rollback --index {shlex.quote(str(folder))}"
-    return f"give this addition up with: {rollback}, and add without that paper"
+    return f"give this addition up with: {rollback_command(folder)}, and add without that paper"
 
 
 def _grown(

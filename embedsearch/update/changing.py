@@ -17,7 +17,7 @@ from embedsearch.store.catalogue import Catalogue, StoredPaper
 from embedsearch.store.catalogue_updater import CatalogueUpdater, Kind
 from embedsearch.store.generation import Change, FileEntry, Generation
 from embedsearch.store.lock import writer_lock
-from embedsearch.store.manifest import build_command, check_hash, describe, now, read_manifest
+from embedsearch.store.manifest import build_command, check_hash, describe, now, read_manifest, rollback_command
 from embedsearch.store.writer import StoreWriter
 from embedsearch.update.report import UpdateReport
 
@@ -41,7 +41,7 @@ def opened(index: str | Path, *, may_be_adding: bool = False) -> Iterator[StoreW
             raise StoreError(
                 f"expected an index that is finished at {folder}, found {pending.n_embedded:,} of"
                 f" {pending.n_papers:,} papers embedded; finish it with: {build_command(folder)}"
-                + (f", or give that up with: embedsearch rollback --index {folder}" if building else "")
+                + (f", or give that up with: {rollback_command(folder)}" if building else "")
             )
         yield writer
 
@@ -64,8 +64,7 @@ def change(
 
     Raises StoreCorrupt where what is copied is not what was written: the copy would have a hash of its own.
     """
-    assert writer.manifest is not None, "a store that is changed is there"
-    folder, known, number = writer.folder, writer.manifest.serving, writer.next_number
+    folder, known, number = writer.folder, writer.served, writer.next_number
     path = folder / f"papers-{number}.sqlite"
     report: UpdateReport | None = None
     for entry in (known.papers, *known.keywords):
@@ -93,7 +92,7 @@ def change(
         n_papers=n_papers,
         n_dead=n_rows - n_papers,
         starts=[*known.starts, *added],
-        n_fitted=(known.n_fitted or known.n_papers) if known.transform_file else None,
+        n_fitted=known.n_papers_fitted,
         corpus=msgspec.structs.replace(known.corpus, checksum=checksum),
         papers=describe(folder, path),
         papers_base=known.papers_base or known.papers,

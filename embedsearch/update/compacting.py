@@ -43,8 +43,7 @@ def compact(
     queries. Raises as `remove` does.
     """
     with opened(index) as writer:
-        assert writer.manifest is not None, "it was opened"
-        folder, known, number = writer.folder, writer.manifest.serving, writer.next_number
+        folder, known, number = writer.folder, writer.served, writer.next_number
         nothing = UpdateReport(generation=known.number, n_papers=known.n_papers)
         if known.papers_base is None:  # nothing was changed since it was written
             return nothing
@@ -60,7 +59,7 @@ def compact(
             created=now(),
             n_dead=0,
             starts=[0],
-            n_fitted=(known.n_fitted or known.n_papers) if known.transform_file else None,
+            n_fitted=known.n_papers_fitted,
             corpus=msgspec.structs.replace(known.corpus, checksum=checksum),
             papers=entry,
             papers_base=None,

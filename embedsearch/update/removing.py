@@ -19,8 +19,7 @@ def remove(ids: Sequence[str], index: str | Path) -> UpdateReport:
     """
     asked = dict.fromkeys(normal_id(id).id for id in ([ids] if isinstance(ids, str) else ids))
     with opened(index) as writer:
-        assert writer.manifest is not None, "it was opened"
-        known = writer.manifest.serving
+        known = writer.served
 
         def tell(updater: CatalogueUpdater) -> UpdateReport:
             for id in asked:

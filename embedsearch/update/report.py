@@ -36,11 +36,6 @@ class UpdateReport:
         """Whether there was nothing to do, so that the store is as it was."""
         return not self.n_bytes
 
-    @property
-    def n_embedded(self) -> int:
-        """Papers that have a new vector."""
-        return len(self.new) + len(self.changed)
-
     def after(self, other: UpdateReport) -> UpdateReport:
         """Both in one, `other` first."""
         summed = [field.name for field in fields(self) if field.name not in ("generation", "n_papers")]

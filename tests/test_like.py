@@ -113,8 +113,7 @@ def test_all_scores_are_those_of_brute_force(
     combine: Combine,
     scanned: int,
 ) -> None:
-    for module in (view_module, several):
-        monkeypatch.setattr(module, "SCANNED_ROWS", scanned)
+    monkeypatch.setattr(view_module, "SCANNED_ROWS", scanned)
     monkeypatch.setattr(several, "BLOCK_NUMBERS", 200)  # so that there are several blocks
     expected = truth(vectors, [id.removeprefix("arXiv:").removesuffix("v2") for id in chosen], combine)
     for searcher, k in itertools.product((whole, parted), (1, 10, 2 * N)):
@@ -247,9 +246,9 @@ def test_a_library_of_many_is_searched_alike(
     whole: Searcher, vectors: dict[str, np.ndarray], index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Above the number from which on an exact index is not asked for each."""
-    monkeypatch.setattr(several, "SCANNED_ROWS", 0)
-    monkeypatch.setattr(several, "ASKED_AT_ONCE", 7)
-    chosen = IDS[: several.SCANNED_FROM + 10]
+    monkeypatch.setattr(view_module, "SCANNED_ROWS", 0)
+    monkeypatch.setattr(view_module, "ASKED_AT_ONCE", 7)
+    chosen = IDS[: view_module.SCANNED_FROM + 10]
     expected = truth(vectors, chosen, Combine.NEAREST)
     found = pairs(whole.similar_to(chosen, k=25))
     assert_hits(found, expected if index.name != "ivf" else {id: expected[id] for id, _ in found}, k=25)

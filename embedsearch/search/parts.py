@@ -182,6 +182,13 @@ class PartedView(StoreView):
         near, rows, cosines = (np.concatenate(each) for each in zip(*answers, strict=True))
         return Around(near, rows, cosines).best(k, others)
 
+    def nearest_of_each(self, queries: Float32, k: int, mask: Mask) -> Rows:
+        """See StoreView: each part knows its own."""
+        found = NO_ROWS
+        for query in queries:
+            found = np.union1d(found, self.around(query, k, mask).near)
+        return found
+
     def cosines(self, query: Float32, rows: Rows) -> Float32:
         """See StoreView."""
         found = np.empty(len(rows), np.float32)

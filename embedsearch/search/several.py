@@ -10,20 +10,12 @@ import numpy as np
 from embedsearch.errors import BadVector, QueryError
 from embedsearch.scores import Float32, Mask, Rows, at_least_kth, cosines, product_margin, unit_rows
 from embedsearch.search.asking import log
-from embedsearch.search.parts import PartedView
 from embedsearch.search.scored import Scored
-from embedsearch.search.view import NO_ROWS, SCANNED_ROWS, StoreView
+from embedsearch.search.view import NO_ROWS, StoreView
 from embedsearch.store.manifest import build_command
 
 BLOCK_NUMBERS = 2**23
 """Similarities of a block, papers times chosen ones: 32 MiB in float32."""
-
-ASKED_AT_ONCE = 256
-"""So many vectors are asked of an index at a time."""
-
-SCANNED_FROM = 64
-"""From so many chosen papers on, all vectors are looked at once rather than an exact index asked for each: the ten best
-of 100,000 papers took 3.6 s for 1.4 with 100, 0.8 s for 1.2 with 32, on two busy cores."""
 
 NAMED = 3
 """So many of the chosen papers are named where all cannot be."""
@@ -92,7 +84,7 @@ def near_any(view: StoreView, chosen: Float32, k: int, mask: Mask) -> Scored:
     Only rows are looked at that are among the best k, ties included, of one of `chosen`: any other has k rows that are
     nearer to the one that it is nearest to. Memory: the blocks, and k rows for each of `chosen`.
     """
-    rows = _proposed(view, chosen, k, mask)
+    rows = view.nearest_of_each(chosen, k, mask)
     best, scores = NO_ROWS, np.empty(0, np.float32)
     step = max(1, BLOCK_NUMBERS // max(len(chosen), chosen.shape[1]))
     for start in range(0, len(rows), step):
@@ -118,25 +110,6 @@ def nearest_of(vectors: Float32, chosen: Float32) -> tuple[Float32, Rows]:
         better = exact > scores[near]
         scores[near[better]], which[near[better]] = exact[better], position
     return scores, which
-
-
-def _proposed(view: StoreView, chosen: Float32, k: int, mask: Mask) -> Rows:
-    """Allowed rows that hold the best k of each of `chosen`, their ties with them where the index is exact: sorted."""
-    found = NO_ROWS
-    if isinstance(view, PartedView):  # each part knows its own
-        for vector in chosen:
-            found = np.union1d(found, view.around(vector, k, mask).near)
-        return found
-    rows = np.flatnonzero(mask)
-    rows = rows[view.vectors.has(rows)]
-    if len(rows) <= max(SCANNED_ROWS, k) or (len(chosen) >= SCANNED_FROM and view.ann.exact):
-        return rows
-    allowed = np.zeros(len(mask), bool)
-    allowed[rows] = True
-    for start in range(0, len(chosen), ASKED_AT_ONCE):
-        near = view.ann.candidates(chosen[start : start + ASKED_AT_ONCE], k, allowed=allowed)
-        found = np.union1d(found, np.concatenate(near))
-    return found
 
 
 def _may_lead(vectors: Float32, chosen: Float32, k: int, before: Float32) -> tuple[Rows, Float32]:

@@ -32,6 +32,13 @@ OPENINGS = 5
 SCANNED_ROWS = 20_000
 """Up to so many allowed papers are scanned one by one: cheaper than an index, and always exact."""
 
+ASKED_AT_ONCE = 256
+"""So many vectors are asked of an index at a time."""
+
+SCANNED_FROM = 64
+"""From so many vectors on, all rows are looked at once rather than an exact index asked for each: the ten best of
+100,000 papers took 3.6 s for 1.4 with 100, 0.8 s for 1.2 with 32, on two busy cores."""
+
 NO_ROWS: Rows = np.empty(0, np.int64)
 
 
@@ -223,6 +230,22 @@ class StoreView:
             mask = np.zeros(self.n_rows, bool)
             mask[rows] = True
         return self.ann.candidates(query[None], k, allowed=self.live if mask is None else mask)[0]
+
+    def nearest_of_each(self, queries: Float32, k: int, mask: Mask) -> Rows:
+        """Rows that hold the k allowed ones nearest to each of `queries` (m, dim), and more: sorted.
+
+        Where the index is exact, all that tie with the k-th are among them.
+        """
+        rows = np.flatnonzero(mask)
+        rows = rows[self.vectors.has(rows)]
+        if len(rows) <= max(SCANNED_ROWS, k) or (len(queries) >= SCANNED_FROM and self.ann.exact):
+            return rows
+        allowed, found = np.zeros(self.n_rows, bool), NO_ROWS
+        allowed[rows] = True
+        for start in range(0, len(queries), ASKED_AT_ONCE):
+            near = self.ann.candidates(queries[start : start + ASKED_AT_ONCE], k, allowed=allowed)
+            found = np.union1d(found, np.concatenate(near))
+        return found
 
     def into_space(self, vectors: Float32) -> Float32:
         """What the encoder made, as the store has it: its transform applied."""

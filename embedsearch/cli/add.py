@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embedsearch.cli.cost import sending_options
-from embedsearch.cli.options import chosen, compute_options, index_option, is_quiet, message_options, reading_options
+from embedsearch.cli.options import (
+    COMPUTE,
+    chosen,
+    compute_options,
+    index_option,
+    is_quiet,
+    message_options,
+    reading_options,
+)
 
 if TYPE_CHECKING:
     from embedsearch.encoders import Compute, Encoder
     from embedsearch.update import UpdateReport
-
-COMPUTE = ("device", "dtype", "token_budget", "concurrency")
 
 
 @click.command(name="add")
@@ -71,7 +77,7 @@ def service_of(index: Path, base_url: str | None, compute: Compute) -> Encoder |
 
 def _told(report: UpdateReport) -> str:
     """What was done, in a line."""
-    from embedsearch.cli.progress import counted
+    from embedsearch.render.tables import counted
 
     found = [
         f"{len(report.new):,} new" if report.new else "",

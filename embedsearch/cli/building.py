@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embedsearch.cli.cost import Cost
-from embedsearch.cli.options import is_quiet, parse_fields
+from embedsearch.cli.options import COMPUTE, is_quiet, parse_fields
 
 if TYPE_CHECKING:
     from embedsearch.build import BuildOptions, BuildReport, Engine
@@ -64,7 +64,8 @@ def run(task: Task) -> tuple[BuildReport, BuildDisplay]:
 
 def run_share(task: Task, text: str) -> None:
     """Compute a share of the shards, `3/16`, for another command to collect."""
-    from embedsearch.cli.progress import BuildDisplay, counted
+    from embedsearch.cli.progress import BuildDisplay
+    from embedsearch.render.tables import counted
     from embedsearch.share import Share, build_share
 
     share = Share.parse(text)
@@ -126,7 +127,7 @@ def is_of_service(task: Task) -> bool:
 def _compute(task: Task) -> Compute:
     from embedsearch.encoders import Compute
 
-    return Compute(**{name: task.shared[name] for name in ("device", "dtype", "token_budget", "concurrency")})
+    return Compute(**{name: task.shared[name] for name in COMPUTE})
 
 
 def build_options(task: Task) -> BuildOptions:

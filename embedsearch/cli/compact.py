@@ -17,7 +17,8 @@ def command(index: Path) -> None:
 
     What was there before stays on the disk as the generation to roll back to, until the next change.
     """
-    from embedsearch.cli.progress import BuildDisplay, counted
+    from embedsearch.cli.progress import BuildDisplay
+    from embedsearch.render.tables import counted
     from embedsearch.store.info import store_info
     from embedsearch.update import compact
 

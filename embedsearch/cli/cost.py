@@ -71,9 +71,9 @@ class Cost:
 
     def __call__(self, pending: Pending) -> None:
         """Say what is to be sent. Raises click's Exit to stop there, OptionError where nobody can be asked."""
-        from embedsearch.cli.progress import counted
         from embedsearch.encoders.openai import ServiceEncoder
         from embedsearch.encoders.services import find_key
+        from embedsearch.render.tables import counted
 
         encoder = pending.encoder
         is_service = isinstance(encoder, ServiceEncoder)
@@ -111,9 +111,9 @@ def _ask() -> None:
 
 
 def _of_service(encoder: ServiceEncoder, n_papers: int, n_tokens: int, all_counted: bool) -> list[str]:
-    from embedsearch.cli.progress import counted
     from embedsearch.cli.terminal import duration
     from embedsearch.encoders.services import PRICES_AS_OF, SERVICE_MODELS, TOKENS_A_MINUTE, estimate
+    from embedsearch.render.tables import counted
 
     papers = counted(n_papers, "paper")
     exact = all_counted and encoder.tokens.exact

@@ -65,8 +65,8 @@ def _to_folder(task: Task) -> None:
 def _to_file(task: Task, out: Path) -> None:
     """By way of an index beside the file, which is what can be resumed; it is removed when the file is there."""
     from embedsearch.cli.building import run
-    from embedsearch.cli.progress import counted
     from embedsearch.errors import OptionError, RecipeMismatch
+    from embedsearch.render.tables import counted
     from embedsearch.store.atomic import remove
     from embedsearch.store.space import Space
     from embedsearch.store.vector_writer import check_target, write_space

@@ -16,6 +16,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_INDEX = "indexes/default"
 
+COMPUTE = ("device", "dtype", "token_budget", "concurrency")
+"""The options that a Compute is made of."""
+
 
 def index_option(function: F) -> F:
     """--index DIR"""
@@ -189,6 +192,14 @@ def chosen(
 
     selection = Selection(categories=category, since=since, until=until)
     return BuildOptions(selection=selection, fields=parse_fields(fields), **others)
+
+
+def is_file(text: str) -> bool:
+    """Whether an argument names a file."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long or with a NUL: certainly no name of a file
+        return False
 
 
 def parse_fields(fields: Sequence[str], *, option: str = "--field") -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from embedsearch.build import BuildReport, Stage, Step
 from embedsearch.cli.options import DEFAULT_INDEX
 from embedsearch.cli.terminal import Display, duration
+from embedsearch.render.tables import counted
 
 FORECAST_AFTER = 3.0
 """Seconds of embedding after which its rate can be told from."""
@@ -110,8 +111,3 @@ class BuildDisplay(Display):
                 self._print(f"Of {note.n_read:,} records, {line}.")
         if report.n_truncated:
             self._print(f"Longer than the model takes, and cut: {counted(report.n_truncated, 'text')}.")
-
-
-def counted(n: int, noun: str) -> str:
-    """1 paper, 2 papers."""
-    return f"{n:,} {noun}{'s' * (n != 1)}"

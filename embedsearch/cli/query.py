@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embedsearch.cli.options import compute_options, format_option, index_option, is_quiet, message_options
+from embedsearch.cli.options import compute_options, format_option, index_option, is_file, is_quiet, message_options
 from embedsearch.cli.terminal import make_console, show
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _queries(text: tuple[str, ...]) -> tuple[list[str], bool]:
         return list(text), False
     if text[0] == "-":
         lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
-    elif _is_file(text[0]):
+    elif is_file(text[0]):
         if not is_quiet():
             click.echo(f"Reading queries from the file {text[0]}.", err=True)
         try:
@@ -135,13 +135,6 @@ def _queries(text: tuple[str, ...]) -> tuple[list[str], bool]:
     if not queries:
         raise QueryError(f"expected a query a line in {'standard input' if text[0] == '-' else text[0]}, found none")
     return queries, True
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # too long or with a NUL: certainly no name of a file
-        return False
 
 
 def _say_if_partial(searcher: Searcher) -> None:

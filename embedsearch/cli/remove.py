@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from embedsearch.cli.options import index_option, is_quiet, message_options
+from embedsearch.cli.options import index_option, is_file, is_quiet, message_options
 
 NAMED = 5
 """So many ids are named in a message."""
@@ -24,9 +24,9 @@ def command(ids: tuple[str, ...], index: Path) -> None:
     IDS are ids or addresses of papers, a file with one a line, or - for such lines on standard input. Their vectors
     stay in the files, and answer nothing, until `compact`. `rollback` brings them back.
     """
-    from embedsearch.cli.progress import counted
     from embedsearch.corpus import normal_id
     from embedsearch.errors import PaperNotFound
+    from embedsearch.render.tables import counted
     from embedsearch.update import remove
 
     asked = list(dict.fromkeys(normal_id(id).id for id in _ids(ids)))
@@ -44,7 +44,7 @@ def command(ids: tuple[str, ...], index: Path) -> None:
 
 def _ids(texts: Sequence[str]) -> list[str]:
     """What is named, or stands in a file, a line each; empty lines and those that begin with # count for nothing."""
-    if len(texts) != 1 or not (texts[0] == "-" or _is_file(texts[0])):
+    if len(texts) != 1 or not (texts[0] == "-" or is_file(texts[0])):
         if "-" in texts:
             raise click.UsageError("Expected - alone: it stands for ids on standard input.")
         return list(texts)
@@ -66,13 +66,6 @@ def _read(name: str) -> str:
     except OSError as error:
         raise QueryError(f"expected a file of ids in {name}, found: {error.strerror}") from error
     return data.decode("utf-8-sig", "replace")
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # too long or with a NUL: certainly no name of a file
-        return False
 
 
 def _named(ids: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ def command(index: Path) -> None:
     Where one of those was begun and not finished, it is forgotten. One state is kept to go back to, and a rollback
     gives up the one that it left: a second one finds nothing.
     """
-    from embedsearch.cli.progress import counted
+    from embedsearch.render.tables import counted
     from embedsearch.update import rollback
 
     event = rollback(index)

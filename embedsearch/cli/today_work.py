@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import click
 
 from embedsearch.cli.fetch_progress import FetchDisplay
-from embedsearch.cli.options import is_quiet
+from embedsearch.cli.options import COMPUTE, is_quiet
 from embedsearch.cli.progress import BuildDisplay
 from embedsearch.cli.terminal import Display, make_console, show
 from embedsearch.errors import EmbedsearchError
 from embedsearch.fetch import ARXIV
-from embedsearch.render.day import counted, day_dict, day_text, not_found, to_markdown
+from embedsearch.render.day import day_dict, day_text, not_found, to_markdown
 from embedsearch.render.results import to_json
-from embedsearch.render.tables import printable
+from embedsearch.render.tables import counted, printable
 from embedsearch.store.atomic import check_writable, disk_errors, write_bytes
 from embedsearch.store.manifest import now
 from embedsearch.today import DayList
@@ -44,7 +44,7 @@ def list_today(
 
     if out is not None:
         check_writable(out)
-    compute = Compute(**{name: options.pop(name) for name in ("device", "dtype", "token_budget", "concurrency")})
+    compute = Compute(**{name: options.pop(name) for name in COMPUTE})
     base_url = options.pop("base_url")
     encoder = service_of(index, base_url, compute) if source is not None else None
     is_silent = is_quiet() or not _is_watched()

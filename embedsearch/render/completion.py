@@ -20,7 +20,7 @@ from embedsearch.render.completion_tables import (
 )
 from embedsearch.render.markdown import marked
 from embedsearch.render.results import arxiv_url
-from embedsearch.render.tables import printable, shown
+from embedsearch.render.tables import counted, printable, shown
 
 NOT_GIVEN = "in neither the prompt nor the abstract"
 MOST_INVENTED = 12
@@ -45,12 +45,8 @@ def heading(case: Case, number: int) -> str:
 def ending(measured: Measured) -> str:
     """How long a completion is, and why it stopped."""
     n = measured.completion.n_tokens
-    long = _counted(measured.measures.n_words, "word") if n is None else _counted(n, "token")
+    long = counted(measured.measures.n_words, "word") if n is None else counted(n, "token")
     return f"{long}, {'ended by the model' if measured.completion.has_ended else 'cut'}"
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def invented(measures: TextMeasures) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from embedsearch.corpus.bib import SUFFIXES
 from embedsearch.render.markdown import marked
 from embedsearch.render.results import AUTHORS_SHOWN, arxiv_url
-from embedsearch.render.tables import printable
+from embedsearch.render.tables import counted, printable
 from embedsearch.today import DayList, DayPaper, Near
 
 if TYPE_CHECKING:
@@ -140,11 +140,6 @@ def _paper_text(day: DayList, paper: DayPaper, *, links: bool) -> Text:
 
 def _days(day: DayList) -> str:
     return day.until if day.since == day.until else f"{day.since} to {day.until}"
-
-
-def counted(n: int, noun: str) -> str:
-    """1 paper, 2 papers."""
-    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def _listed(names: Sequence[str]) -> str:

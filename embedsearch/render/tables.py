@@ -128,6 +128,11 @@ def _to_csv(table: Table) -> str:
     return buffer.getvalue()
 
 
+def counted(n: int, noun: str) -> str:
+    """1 paper, 2 papers."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def shown(cell: Any, digits: int = 3) -> str:
     """A cell as people read it: 1,234, 0.123, 0.1234 ± 0.0012 (two digits of the error)."""
     if isinstance(cell, WithError):

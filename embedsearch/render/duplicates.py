@@ -10,7 +10,7 @@ from embedsearch.duplicates import DuplicatePair, Duplicates
 from embedsearch.duplicates.words import Change
 from embedsearch.render import tables
 from embedsearch.render.results import arxiv_url
-from embedsearch.render.tables import Column, Table, printable
+from embedsearch.render.tables import Column, Table, counted, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -118,7 +118,7 @@ def _few_words(text: str) -> str:
 
 def summary(found: Duplicates) -> str:
     """What was found, in one line for people."""
-    where = f"{found.n_papers:,} paper{'s' * (found.n_papers != 1)} of {found.index}"
+    where = f"{counted(found.n_papers, 'paper')} of {found.index}"
     if not found.n_pairs:
         return f"{where}: no two have a cosine of {found.min_cosine:g} or more."
     shown = f"; the {len(found.pairs):,} closest are shown" if len(found.pairs) < found.n_pairs else ""
@@ -126,8 +126,8 @@ def summary(found: Duplicates) -> str:
     n, n_groups = found.n_pairs, len(found.groups)
     by_title = f" or of the same title ({found.n_by_title:,} only so)" if found.n_by_title else ""
     return (
-        f"{where}: {n:,} pair{'s' * (n != 1)} of a cosine of {found.min_cosine:g} or more{by_title},"
-        f" {found.n_in_groups:,} papers in {n_groups:,} group{'s' * (n_groups != 1)}{shown} ({kinds})."
+        f"{where}: {counted(n, 'pair')} of a cosine of {found.min_cosine:g} or more{by_title},"
+        f" {found.n_in_groups:,} papers in {counted(n_groups, 'group')}{shown} ({kinds})."
     )
 
 

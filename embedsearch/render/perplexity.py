@@ -10,7 +10,7 @@ from embedsearch.corpus import to_text as readable
 from embedsearch.language.surprise import Surprise
 from embedsearch.measures import Interval
 from embedsearch.render import tables
-from embedsearch.render.tables import UNKNOWN, Column, Table
+from embedsearch.render.tables import UNKNOWN, Column, Table, counted
 
 PER_PAPER: Mapping[str, type] = {
     "id": str, "model": str, "bits_per_byte": float, "perplexity": float, "n_tokens": int, "n_bytes": int, "title": str
@@ -44,7 +44,7 @@ def model_table(found: Surprise) -> Table:
     )  # fmt: skip
     n = len(found.papers)
     drawn = "No interval: one paper." if n == 1 else "Intervals: bootstrap over papers."
-    return Table(columns, rows, " ".join([f"{n:,} paper{'s' * (n != 1)}.", drawn, *found.notes]))
+    return Table(columns, rows, " ".join([f"{counted(n, 'paper')}.", drawn, *found.notes]))
 
 
 def difference_table(found: Surprise) -> Table:
